@@ -198,7 +198,8 @@ static int watch(void *arg)
 
 /* ---- its life ---- */
 
-/* 0 when a signal came or accepting has ended, else why the calling task must stop. */
+/* 0 when a signal came or accepting has ended, else why the calling task must stop.  A cancelled
+ * group stops acceptors on other workers, too, and they may say so before this task runs. */
 static int wait_for_end(struct server *s)
 {
     int error = 0;
@@ -206,7 +207,7 @@ static int wait_for_end(struct server *s)
         spin_lock(&s->changed.lock);
         if (atomic_load(&s->signals) || atomic_load(&s->accepting) < (unsigned)s->station_count) {
             spin_unlock(&s->changed.lock);
-            return 0;
+            return weir_cancelled() == ECANCELED ? -ECANCELED : 0;
         }
         error = bell_wait(&s->changed, "its server to be told to stop", AWAIT_DRAINABLE);
     }

@@ -300,6 +300,24 @@ static int ways_to_end(void *arg)
     return 0;
 }
 
+/* Its acceptors on the other worker may hear of it before the task that serves does. */
+static int cancelled_often(void *arg)
+{
+    struct running r;
+    (void)arg;
+    for (int i = 0; i < 200; i++) {
+        run_begin(&r);
+        CHECK_OK(weir_group_cancel(r.group));
+        run_end(&r, ECANCELED);
+    }
+    return 0;
+}
+
+TEST(cancelled_end, "a cancelled server says so, whichever of its workers hears of it first")
+{
+    CHECK_EQ(weir_run(&(weir_config){ .workers = 2 }, cancelled_often, NULL), 0);
+}
+
 TEST(other_ends, "a drained group and a closed listener end a server well, a cancelled one not")
 {
     CHECK_EQ(weir_run(&(weir_config){ .workers = 2 }, ways_to_end, NULL), 0);
