@@ -223,12 +223,16 @@ static void thread_park(struct worker *w, struct task *t)
     t->queued = false;
 }
 
+/* In weir_native only a wake that is on its way is waited for, and nobody else may run: the loop's
+ * stack is in use.  Its callers ask again whether it has come. */
 void task_park(struct task *t)
 {
-    if (likely(t->is_fiber))
+    if (unlikely(!t->is_fiber))
+        thread_park(t->worker, t);
+    else if (likely(!t->worker->native))
         switch_to_next(t->worker, t);
     else
-        thread_park(t->worker, t);
+        look(t->worker, true);
 }
 
 /* A plain thread lets nobody else run, but hears what has come for it. */
