@@ -103,23 +103,30 @@ static int wait_for_either(struct direction *d, int64_t limit)
     return result < 0 ? result : 0;
 }
 
+static bool is_over(const struct direction *d)
+{
+    return d[0].ended && d[1].ended;
+}
+
+/* Bytes that never end are no reason to keep others from running, or not to hear of a deadline. */
 static int relay(struct direction *d, const weir_relay_opts *o)
 {
-    while (!d[0].ended || !d[1].ended) {
+    struct task *t = task_self();
+    int error = 0;
+    while (!error) {
         int first = advance(&d[0]), second = first < 0 ? BLOCKED : advance(&d[1]);
-        if (first < 0 || second < 0)
-            return first < 0 ? first : second;
-        if (first == BUSY || second == BUSY) {
-            task_yield(task_self());
-            continue;
-        }
         bool half = d[0].ended || d[1].ended;
         int64_t limit = half && o->half_closed_idle ? o->half_closed_idle : o->idle;
-        int error = d[0].ended && d[1].ended ? 0 : wait_for_either(d, limit);
-        if (error)
-            return error;
+        if (first < 0 || second < 0)
+            return first < 0 ? first : second;
+        if (is_over(d))
+            return 0;
+        if (first == BLOCKED && second == BLOCKED)
+            error = wait_for_either(d, limit);
+        task_yield(t);
+        error = error ? error : task_stop_reason(t, false);
     }
-    return 0;
+    return error;
 }
 
 /* ---- the interface ---- */

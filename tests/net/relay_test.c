@@ -196,3 +196,24 @@ NET_TEST(relay_ends, "a relay ends with the caller's deadline, a cancel, a close
     CHECK_OK(weir_close(c.b[0]));
     CHECK_OK(weir_close(c.b[1]));
 }
+
+/* Between the two ends of one connection a byte goes round for ever. */
+NET_TEST(relay_never_dry, "a relay that always has something to move heeds deadline and cancel")
+{
+    struct chain c = { .g = weir_group_open(NULL) };
+    CHECK_OK(weir_pair(c.a));
+    c.b[0] = c.a[1];
+    CHECK_EQ(weir_write(c.a[0], "round", 5), 5);
+    {
+        WEIR_DEADLINE(10 * WEIR_MS);
+        CHECK_ERRNO(weir_relay(c.a[0], c.b[0], &c.o), ETIME);
+        CHECK(c.o.b_to_a > 5);
+    }
+    start_elsewhere(c.g, relay_all, &c);
+    CHECK_OK(weir_sleep(WEIR_MS));
+    CHECK_OK(weir_group_cancel(c.g));
+    CHECK_EQ(weir_group_wait(c.g), ECANCELED);
+    CHECK_OK(weir_close(c.g));
+    CHECK_OK(weir_close(c.a[0]));
+    CHECK_OK(weir_close(c.a[1]));
+}
