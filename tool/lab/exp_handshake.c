@@ -45,7 +45,7 @@ static const struct experiment hs_1 = {
     .id = "hs-1",
     .name = "handshake",
     .question = "which segments open a connection?",
-    .source = "S0:448 S1:79",
+    .source = "S0:449 S1:81",
     .original = "向服务器发送了SYN J包",
     .claim = "the client sends SYN J, the server answers SYN K and ACK J+1, the client sends ACK "
              "K+1",

@@ -195,7 +195,7 @@ static const struct experiment oob_3 = {
     .id = "oob-3",
     .name = "urgent-notice",
     .question = "how does a program learn of urgent data?",
-    .source = "S3:133 S3:134 S3:140 S0:722",
+    .source = "S3:133 S3:134 S3:140 S0:721",
     .original = "I/O复用产生的异常事件",
     .claim = "the kernel tells of out-of-band data by the exception set of select and its like, "
              "and by SIGURG; sockatmark tells whether the next byte is it",

@@ -36,7 +36,7 @@ struct experiment {
     const char *id;          /* "q-1": its group, and its number there */
     const char *name;        /* "backlog": a word or words-with-hyphens to call it by */
     const char *question;    /* that it answers */
-    const char *source;      /* where the notes claim it: "S3:77", or several: "S0:292 S4:49" */
+    const char *source;      /* where the notes claim it: "S3:77", or several: "S0:292 S4:50" */
     const char *claims;      /* the headline claims it covers: "3 19"; NULL for none */
     const char *original;    /* the claim word for word as the notes have it, short; or NULL */
     const char *claim;       /* the claim in English; NULL for what the notes leave out */
