@@ -27,6 +27,17 @@ static int count_in_state(const int *fds, int count, int state)
     return found;
 }
 
+/* Clients call one after the other, so that whoever comes later finds the queue as full as it gets:
+ * SYNs that come before the queue has filled are answered. */
+static void call(struct lab *lab, int listener, int *clients, int count, int places)
+{
+    for (int i = 0; i < count; i++) {
+        clients[i] = tcp_connect_begin(lab, listener);
+        if (i < places)
+            WAIT_UNTIL(500, (int)tcp_look(listener).unacked == i + 1);
+    }
+}
+
 /* A listener that never accepts, and a few more clients than it has room for. */
 static void fill_queue(struct lab *lab, int backlog)
 {
@@ -34,10 +45,8 @@ static void fill_queue(struct lab *lab, int backlog)
     int listener = tcp_listen(lab, backlog);
     uint16_t port = local_port(lab, listener);
 
-    for (int i = 0; i < count; i++)
-        clients[i] = tcp_connect_begin(lab, listener);
+    call(lab, listener, clients, count, backlog + 1);
 
-    WAIT_UNTIL(500, diag_count(port, TCP_ESTABLISHED) == backlog + 1);
     int established = diag_count(port, TCP_ESTABLISHED);
     observe_number(lab, text("backlog %d: server ESTABLISHED", backlog), established, backlog + 1);
     observe_number(lab, text("backlog %d: server SYN_RECV", backlog),
@@ -54,8 +63,7 @@ static void fill_queue(struct lab *lab, int backlog)
 static void let_one_in(struct lab *lab)
 {
     int clients[2], listener = tcp_listen(lab, 0);
-    for (int i = 0; i < 2; i++)
-        clients[i] = tcp_connect_begin(lab, listener);
+    call(lab, listener, clients, 2, 1);
     int64_t begin = clock_ns();
     int accepted = must(lab, accept(listener, NULL, NULL), "accept");
     WAIT_UNTIL(3000, count_in_state(clients, 2, TCP_ESTABLISHED) == 2);
@@ -407,9 +415,7 @@ static enum verdict somaxconn(struct lab *lab)
                    tcp_look(listener).sacked, most);
     observe_number(lab, "listen(7) once more", limit_after(lab, listener, 7), LITTLE);
 
-    for (int i = 0; i < TRYING; i++)
-        clients[i] = tcp_connect_begin(lab, listener);
-    WAIT_UNTIL(500, diag_count(port, TCP_ESTABLISHED) == LITTLE + 1);
+    call(lab, listener, clients, TRYING, LITTLE + 1);
     observe_number(lab, text("%d clients come: server ESTABLISHED", TRYING),
                    diag_count(port, TCP_ESTABLISHED), LITTLE + 1);
     close_all(clients, TRYING);

@@ -166,19 +166,17 @@ static enum verdict ring_rounds(struct lab *lab)
     watch.poller = must(lab, epoll_create1(EPOLL_CLOEXEC), "epoll_create1");
     watch_too(lab, &watch, active.b);
 
-    picture(lab, TABLE, 0, "one of them receives a datagram: microseconds", NULL, NULL);
-    cell(lab, "sockets", false);
-    cell(lab, "epoll", false);
-    cell(lab, "io_uring", true);
+    picture(lab, PLOT, PICTURE_LOG, "one of them receives a datagram", "sockets", "us/round");
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes && sizes[i] <= most; i++) {
         while (watch.count < sizes[i])
             watch_too(lab, &watch, udp_socket(lab));
         epoll_us = best_round_us(lab, &watch, active.a, "epoll", wait_with_epoll);
         ring_us = best_round_us(lab, &watch, active.a, "io_uring", wait_with_ring);
         alone_us = i == 0 ? ring_us : alone_us;
-        cell(lab, text("%d", watch.count), false);
-        cell(lab, text("%.2f", epoll_us), false);
-        cell(lab, text("%.2f", ring_us), true);
+        note_number(lab, text("epoll, of %d", watch.count), epoll_us, "us");
+        note_number(lab, text("io_uring, of %d", watch.count), ring_us, "us");
+        point(lab, "epoll", watch.count, epoll_us);
+        point(lab, "io_uring", watch.count, ring_us);
     }
     observe_range(lab, text("io_uring of %d takes as long as of one", watch.count),
                   ring_us / alone_us, 0, 20, "times");

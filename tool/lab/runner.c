@@ -84,6 +84,8 @@ static enum verdict judge(struct lab *lab, enum verdict verdict, int leaked)
 static _Noreturn void be_experiment(struct lab *lab, const struct world *world)
 {
     lab->is_own_net = world->is_private && world_enter() == 0;
+    /* With the keeper, should somebody kill that, too; entering a namespace would unset it. */
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (world_has(lab, world, lab->experiment->needs)) {
         int before = count_descriptors();
         int64_t begin = clock_ns();
