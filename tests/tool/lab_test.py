@@ -10,6 +10,7 @@ import html.parser
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import tempfile
@@ -496,6 +497,31 @@ def _():
         check_in(os.uname().release, page.words, "the page")
         check_in("net.ipv4.tcp_rmem", page.words, "the page")
         check_equal(source.count(f">{verdict}<"), 3, f"how often the page says {verdict}")
+
+
+def no_larger_than(size, is_fatal):
+    """Lets a program write files of this size; one byte more ends it by a signal, or is an error."""
+    def limit():
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL if is_fatal else signal.SIG_IGN)
+    return limit
+
+
+@promise("a command that ends while it writes a report leaves what was there, and nothing else")
+def _():
+    path = os.path.join(SCRATCH.name, "cut.html")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("before")
+    for is_fatal, status in ((True, -signal.SIGXFSZ), (False, 8)):
+        ended = subprocess.run([WEIR, "lab", "report", path, "addr-6"], stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, check=False,
+                               preexec_fn=no_larger_than(100, is_fatal))
+        check_equal(ended.returncode, status, "the status")
+        check_equal(leftovers(), {"cut.html"}, "the files that are left")
+        with open(path, encoding="utf-8") as file:
+            check_equal(file.read(), "before", "the file")
+    os.unlink(path)
 
 
 @promise("a report that cannot be written is an error, and leaves what was there")

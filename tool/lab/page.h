@@ -10,7 +10,8 @@ struct told; /* an experiment's part of the page */
 
 struct page {
     const char *named;   /* the file, as the user wrote it */
-    char *target, *temp; /* the file itself; and what is written first, beside it */
+    char *target, *temp; /* the file itself; and a name beside it */
+    bool has_temp;       /* there is a file of that name, and it is this page's */
     struct told *told;
     int count;
     bool is_cut;         /* a part had no memory */

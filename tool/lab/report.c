@@ -1,11 +1,12 @@
 /* report.c -- what the experiments saw as one page of HTML, which needs nothing but itself.
  *
  * Each experiment's part is kept in memory, since what stands above it tells how all of them ended.
- * The page is written to a temporary file beside the one that was named, which then takes its
- * place: whoever opens the file sees a whole page, the old one or the new.                     */
+ * The page is written to a file without a name, which gets one beside the file that was meant and
+ * then takes its place: whoever opens that sees a whole page, the old one or the new, and a command
+ * that is killed leaves nothing.                                                              */
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
+#include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -306,15 +307,33 @@ static int complain_file(const struct page *page, const char *reason)
     return complain(STATUS_LOCAL, "lab: cannot write %s: %s", page->named, reason);
 }
 
-/* The temporary file, empty; NULL with errno. One that is there already is another command's, or
- * what a command left that was killed while it wrote. */
-static FILE *temp_new(const struct page *page)
+/* An empty file without a name, in the folder of the target: if the command is killed it is gone.
+ * Where the file system has none of these it has its name at once. NULL with errno. */
+static FILE *temp_new(struct page *page)
 {
-    int fd = open(page->temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    char *folder = strdup(page->target);
+    if (!folder)
+        return NULL;
+    int fd = open(dirname(folder), O_WRONLY | O_TMPFILE | O_CLOEXEC, 0666);
+    free(folder);
+    page->has_temp = fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR);
+    if (page->has_temp)
+        fd = open(page->temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     FILE *file = fd >= 0 ? fdopen(fd, "w") : NULL;
     if (fd >= 0 && !file)
         close(fd);
     return file;
+}
+
+/* Names it when all is written, since only what has a name can take another's: 0 or an errno. */
+static int temp_link(struct page *page, int fd)
+{
+    char path[40];
+    if (page->has_temp)
+        return 0;
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    page->has_temp = linkat(AT_FDCWD, path, AT_FDCWD, page->temp, AT_SYMLINK_FOLLOW) == 0;
+    return page->has_temp ? 0 : errno;
 }
 
 int page_open(struct page *page, const char *path)
@@ -340,7 +359,8 @@ int page_open(struct page *page, const char *path)
     if (!file)
         return complain_file(page, strerror(errno));
     fclose(file);
-    unlink(page->temp);
+    if (page->has_temp)
+        unlink(page->temp);
     return 0;
 }
 
@@ -361,12 +381,12 @@ int page_write(struct page *page, const struct tally *tally)
     if (!file)
         return complain_file(page, strerror(errno));
     print_page(file, page, tally);
-    int error = fflush(file) != 0 ? errno : ferror(file) ? EIO : 0;
+    int error = fflush(file) != 0 ? errno : ferror(file) ? EIO : temp_link(page, fileno(file));
     if (fclose(file) != 0 && !error)
         error = errno;
     if (!error && rename(page->temp, page->target) != 0)
         error = errno;
-    if (error)
+    if (error && page->has_temp)
         unlink(page->temp);
     return error ? complain_file(page, strerror(error)) : 0;
 }
