@@ -129,6 +129,10 @@ command=$(find "$dest" -path '*/bin/weir')
 if [ -n "$command" ]; then
     "$command" version >"$work/log" 2>&1 && grep -q 0.1.0 "$work/log"
     promise $? "the installed command runs and tells its version"
+
+    schema=$(find "$dest" -path '*/share/weir/lab.schema.json')
+    [ -n "$schema" ] && cmp "$schema" "$source/docs/lab.schema.json" >"$work/log" 2>&1
+    promise $? "the schema of the lab's output is installed where its manual page says"
 fi
 
 finish
