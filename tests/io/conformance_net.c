@@ -5,9 +5,11 @@
 #include "conformance.h"
 
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/time.h>
 #include <unistd.h>
 
@@ -249,26 +251,37 @@ size_t peer_drain(int fd)
     }
 }
 
+/* Of what was sent, the bytes the peer has not acknowledged, or not read. */
+static int unacknowledged(int fd)
+{
+    int bytes = 0;
+    CHECK_OK(ioctl(fd, SIOCOUTQ, &bytes));
+    return bytes;
+}
+
 /* The kernel is asked directly, so that a shortened or delayed send is not taken for a full
- * socket. */
+ * socket. Less room than poll(2) calls writable is enough for a send, hence the last one. */
 size_t fill(struct bench *b, struct pair p)
 {
     uint8_t buf[16384];
     size_t at = 0;
-    for (;;) {
+    for (bool is_full = false;;) {
         for (size_t i = 0; i < sizeof buf; i++)
             buf[i] = pattern(at + i);
         ssize_t n = send(p.ours, buf, sizeof buf, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (n > 0) {
             at += (size_t)n;
+            is_full = false;
             continue;
         }
         CHECK_EQ(errno, EAGAIN);
+        if (is_full)
+            break;
         /* A delayed acknowledgement (tcp(7)) would make room much later. */
         (void)setsockopt(p.peer, IPPROTO_TCP, TCP_QUICKACK, &(int){1}, sizeof(int));
         struct pollfd entry = {.fd = p.ours, .events = POLLOUT};
-        if (poll(&entry, 1, 10) == 0)
-            break;
+        int before = unacknowledged(p.ours);
+        is_full = poll(&entry, 1, 10) == 0 && unacknowledged(p.ours) == before;
     }
     turn(b);
     return at;
