@@ -5,6 +5,7 @@
 
 #include <arpa/inet.h>
 #include <dirent.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <stdatomic.h>
@@ -179,16 +180,22 @@ void await_bytes(weir_conn *c, int bytes)
     }
 }
 
+/* A late acknowledgement makes room again, hence the wait until nothing moves. */
 size_t fill_socket(weir_conn *c)
 {
     static const char zeros[64 << 10];
     size_t sum = 0;
     WEIR_TRY;
-    for (;;) {
+    for (bool is_full = false;;) {
         ssize_t n = weir_write(c, zeros, sizeof zeros);
-        if (n < 0)
+        if (n < 0 && is_full)
             return sum;
-        sum += (size_t)n;
+        sum += n < 0 ? 0 : (size_t)n;
+        int fd = weir_fileno(c), before, after;
+        struct pollfd entry = { .fd = fd, .events = POLLOUT };
+        CHECK_OK(ioctl(fd, SIOCOUTQ, &before));
+        is_full = n < 0 && poll(&entry, 1, 10) == 0 && !ioctl(fd, SIOCOUTQ, &after) &&
+                  after == before;
     }
 }
 
