@@ -29,7 +29,6 @@ extern const struct experiment *const timewait_experiments[];
 extern const struct experiment *const fd_experiments[];
 extern const struct experiment *const mux_experiments[];
 extern const struct experiment *const mux_cost_experiments[];
-extern const struct experiment *const ring_experiments[];
 extern const struct experiment *const udp_experiments[];
 extern const struct experiment *const udp_wire_experiments[];
 extern const struct experiment *const seeds_code_experiments[];
@@ -57,7 +56,6 @@ static const struct experiment *const *const tables[] = {
     fd_experiments,
     mux_experiments,
     mux_cost_experiments,
-    ring_experiments,
     udp_experiments,
     udp_wire_experiments,
     seeds_code_experiments,
