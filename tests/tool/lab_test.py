@@ -386,6 +386,18 @@ def _():
     check_equal(found["hs-1"]["verdict"], "skipped", "what nobody can capture")
 
 
+@promise("where few descriptors are allowed, what needs more is skipped and the rest is tried")
+def _():
+    ended = subprocess.run([WEIR, "lab", "simultaneous", "half-open", "byte-order", "--json"],
+                           stdout=subprocess.PIPE, check=False, preexec_fn=lambda:
+                           resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64)))
+    found = experiments_in(ended.stdout.decode())
+    check_equal(ended.returncode, 0, "the status")
+    check_equal({name: line["verdict"] for name, line in found.items()},
+                {"q-2": "skipped", "q-4": "skipped", "addr-6": "confirmed"}, "the verdicts")
+    check_in("ulimit -n", found["q-2"]["remedy"], "the remedy")
+
+
 # ---- nothing is left ---------------------------------------------------------------------------
 
 def leftovers():

@@ -80,7 +80,7 @@ __attribute__((format(printf, 3, 4))) enum verdict skip(struct lab *lab, const c
                                                         const char *format, ...);
 
 /* A step that the experiment cannot do without: gives `result` back, or ends the experiment's
- * process as FAILED with `what` and errno. */
+ * process as FAILED with `what` and errno; as SKIPPED where unusually few descriptors are allowed. */
 int must(struct lab *lab, long long result, const char *what);
 
 /* printf into one of sixteen buffers that take turns: for the names of rows made in a loop. */

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "record.h"
@@ -18,6 +19,8 @@ enum { SABOTAGED = 1 };
 #else
 enum { SABOTAGED = 0 };
 #endif
+
+enum { DESCRIPTORS_COMMON = 1024 };
 
 /* ---- rows ---- */
 
@@ -138,12 +141,24 @@ enum verdict skip(struct lab *lab, const char *remedy, const char *format, ...)
     return SKIPPED;
 }
 
+/* No experiment needs as many as are common; where somebody allows fewer, that is no fault of it. */
+static bool lacks_descriptors(int error)
+{
+    struct rlimit limit;
+    return error == EMFILE && getrlimit(RLIMIT_NOFILE, &limit) == 0 &&
+           limit.rlim_cur < DESCRIPTORS_COMMON;
+}
+
 int must(struct lab *lab, long long result, const char *what)
 {
     if (result >= 0)
         return (int)result;
-    lab->verdict = conclude(lab, FAILED, "the experiment could not go on: %s: %s", what,
-                            errno_word(errno));
+    if (lacks_descriptors(errno))
+        lab->verdict = skip(lab, text("raise the limit: ulimit -n %d", DESCRIPTORS_COMMON),
+                            "it needs more descriptors than a process may have here");
+    else
+        lab->verdict = conclude(lab, FAILED, "the experiment could not go on: %s: %s", what,
+                                errno_word(errno));
     lab->is_over = true;
     _exit(1);
 }
