@@ -71,8 +71,9 @@ static void do_accept(struct actor *a)
 
 static void do_listen(struct actor *a)
 {
-    if (pick(a, 8))
+    if (atomic_load(&chaos.listener) && pick(a, 8))
         return;
+    weir_close(atomic_exchange(&chaos.listener, NULL));
     weir_close(atomic_exchange(&chaos.listener, weir_listen(chaos.where, NULL)));
 }
 
@@ -294,7 +295,8 @@ static void close_all(void)
     weir_close(atomic_exchange(&chaos.listener, NULL));
 }
 
-NET_TEST_TROUBLED(chaos, "whatever many tasks do to shared handles at once, nothing breaks or stays")
+NET_TEST_TROUBLED(chaos,
+                  "whatever many tasks do to shared handles at once, nothing breaks or stays")
 {
     const char *seed = getenv("CHAOS_SEED");
     chaos.seed = seed ? strtoull(seed, NULL, 10) : 1;
