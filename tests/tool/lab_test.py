@@ -336,7 +336,7 @@ def width(line):
 
 @promise("the output fits the screen, in Unicode and in ASCII, and has no colour in a file")
 def _():
-    for columns, locale in ((60, "C.UTF-8"), (80, "C"), (120, "C.UTF-8"), (60, "C")):
+    for columns, locale in ((40, "C.UTF-8"), (80, "C"), (120, "C.UTF-8"), (40, "C")):
         env = {**os.environ, "COLUMNS": str(columns), "LC_ALL": locale}
         for words in (["lab", "addr", "port", "io-1", "hs-1", "--explain"], ["lab", "list"]):
             output = subprocess.run([WEIR, *words], env=env, stdout=subprocess.PIPE,
@@ -423,7 +423,7 @@ def _():
 
 # ---- the report --------------------------------------------------------------------------------
 
-VOID = ("meta", "br", "hr")
+VOID = ("meta", "br", "hr", "wbr")
 
 
 class Page(html.parser.HTMLParser):
@@ -512,7 +512,7 @@ def _():
 
 
 def no_larger_than(size, is_fatal):
-    """Lets a program write files of this size; one byte more ends it by a signal, or is an error."""
+    """Lets a program write files so large; one byte more ends it by a signal, or is an error."""
     def limit():
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))

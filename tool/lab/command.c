@@ -69,24 +69,40 @@ static int complain_word(const char *word)
 
 /* ---- list ---- */
 
-static void list_group(const struct screen *screen, const struct group *group)
+/* A long id takes its room from the name, so that the questions stay in their column; a narrow
+ * screen has no columns. */
+static void list_entry(const struct screen *screen, const struct experiment *e)
 {
     char label[64];
+    const char *question = text("%s%s", e->question, e->is_slow ? " (slow)" : "");
+    if (screen->width < 2 * QUESTION_COLUMN) {
+        print_wrapped(screen, "", 2, text("%s %s - %s", e->id, e->name, question));
+        return;
+    }
+    int id_len = snprintf(label, sizeof label, "  %-*s ", ID_COLUMN, e->id);
+    snprintf(label + id_len, sizeof label - (size_t)id_len, "%-*s ", QUESTION_COLUMN - id_len - 1,
+             e->name);
+    print_wrapped(screen, label, QUESTION_COLUMN, question);
+}
+
+static void list_title(const struct screen *screen, const struct group *group)
+{
+    const char *name = text("%s%s%s  ", colour_code(screen, BOLD), group->name,
+                            colour_code(screen, PLAIN));
+    print_wrapped(screen, name, text_width(name), group->title);
+}
+
+static void list_group(const struct screen *screen, const struct group *group)
+{
     const struct experiment *e;
     bool is_first = true;
     for (int i = 0; (e = experiment_at(i)); i++) {
         if (!is_in_group(e, group->name))
             continue;
         if (is_first)
-            printf("%s%s%s  %s\n", colour_code(screen, BOLD), group->name,
-                   colour_code(screen, PLAIN), group->title);
+            list_title(screen, group);
         is_first = false;
-        /* A long id takes its room from the name, so that the questions stay in their column. */
-        int id_len = snprintf(label, sizeof label, "  %-*s ", ID_COLUMN, e->id);
-        snprintf(label + id_len, sizeof label - (size_t)id_len, "%-*s ",
-                 QUESTION_COLUMN - id_len - 1, e->name);
-        print_wrapped(screen, label, QUESTION_COLUMN,
-                      e->is_slow ? text("%s (slow)", e->question) : e->question);
+        list_entry(screen, e);
     }
 }
 

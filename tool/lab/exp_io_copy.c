@@ -254,7 +254,7 @@ static enum verdict copies(struct lab *lab)
     must(lab, ftruncate(file, PIECE), "ftruncate");
     observe_number(lab, "copies by the processor", count_copies(lab, file), 2);
     zero_copy(lab);
-    picture(lab, BARS, PICTURE_DETAIL, "throughput", NULL, "MB/s");
+    picture(lab, BARS, PICTURE_DETAIL, "throughput", "MB/s", NULL);
     measure(lab, "send", -1);
     measure(lab, "sendfile", file);
     CLOSE(file);
@@ -405,7 +405,7 @@ static double quickest_round(struct lab *lab, const char *how, bool is_nodelay,
 
 static enum verdict nagle(struct lab *lab)
 {
-    picture(lab, BARS, 0, "a question in two pieces, and its answer", NULL, "ms");
+    picture(lab, BARS, 0, "a question in two pieces, and its answer", "ms", NULL);
     double held = quickest_round(lab, "two sends", false, send_two);
     double at_once = quickest_round(lab, "two sends, TCP_NODELAY", true, send_two);
     double joined = quickest_round(lab, "one writev", false, send_joined);
@@ -460,7 +460,7 @@ static enum verdict busy_send(struct lab *lab)
     observe_text(lab, "poll for room, 50 ms: events", poll_words(events), "none");
     observe_range(lab, "it took", ms_since(begin), SPELL_MS - 5, INFINITY, "ms");
     observe_range(lab, "processor time of poll", waiting, 0, looping, "ms");
-    picture(lab, BARS, 0, "processor time in 50 ms without room", NULL, "ms");
+    picture(lab, BARS, 0, "processor time in 50 ms without room", "ms", NULL);
     bar(lab, "send and continue", round(looping), SPELL_MS);
     bar(lab, "poll", round(waiting), SPELL_MS);
     CLOSE(pair.client, pair.server);

@@ -161,7 +161,7 @@ static enum verdict whole_send(struct lab *lab)
 {
     struct sigaction action = { .sa_handler = handle_signal };
     sigaction(SIGUSR1, &action, NULL);
-    picture(lab, BARS, 0, "what a blocking send of 4 MB stores before it returns", NULL, "bytes");
+    picture(lab, BARS, 0, "what a blocking send of 4 MB stores before it returns", "bytes", NULL);
     send_to_reader(lab);
     send_until_signal(lab);
     send_until_timeout(lab);
@@ -205,7 +205,7 @@ static enum verdict sent(struct lab *lab)
     observe_range(lab, "in the peer's queue, unread", queued, 1, acknowledged, "bytes");
     observe_errno(lab, "the next send, when the peer has closed",
                   send(pair.client, "x", 1, MSG_NOSIGNAL), ECONNRESET);
-    picture(lab, BARS, 0, "bytes that a peer got which never reads", NULL, "bytes");
+    picture(lab, BARS, 0, "bytes that a peer got which never reads", "bytes", NULL);
     bar(lab, "send has returned", taken, 0);
     bar(lab, "acknowledged", acknowledged, 0);
     bar(lab, "in the peer's queue", queued, 0);

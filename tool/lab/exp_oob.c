@@ -218,13 +218,14 @@ static void in_line(struct lab *lab)
     struct tcp_pair pair = prompt_pair(lab);
     set_option(lab, pair.server, SOL_SOCKET, SO_OOBINLINE, 1);
     send_as_told(lab, pair);
-    picture(lab, STRIP, 0, "SO_OOBINLINE", NULL, NULL);
+    picture(lab, STRIP, 0, "the stream with SO_OOBINLINE", NULL, NULL);
     observe_text(lab, "in line: first recv", recv_text(lab, pair.server, buf, sizeof buf), "123ab");
     box(lab, 0, buf);
     observe_number(lab, "in line: sockatmark", sockatmark(pair.server), 1);
     observe_errno(lab, "in line: MSG_OOB", recv(pair.server, &byte, 1, MSG_OOB), EINVAL);
     observe_text(lab, "in line: second recv", recv_text(lab, pair.server, buf, sizeof buf), "c123");
-    box(lab, 1, buf);
+    box(lab, 1, text("%.1s", buf));
+    box(lab, 0, text("%s", buf[0] ? buf + 1 : ""));
     CLOSE(pair.client, pair.server);
 }
 

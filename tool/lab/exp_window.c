@@ -4,6 +4,7 @@
 #include <net/if.h>
 #include <netinet/tcp.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -15,7 +16,7 @@
 #include "sock.h"
 #include "tcpinfo.h"
 
-enum { KIB = 1024 };
+enum { KIB = 1024, FIRST_LOOK = 32 * KIB };
 
 /* Nothing is under way any more: what may leave has left and was acknowledged. */
 static bool is_settled(int fd)
@@ -55,10 +56,41 @@ static void fill_both(struct lab *lab, size_t piece)
     CLOSE(pair.client, pair.server);
 }
 
+static void look_at_both(struct lab *lab, struct tcp_pair pair, long long total)
+{
+    struct item item = { .x = bytes_in(pair.server), .y = bytes_out(pair.client) };
+    snprintf(item.label, sizeof item.label, "%lld KiB", total / KIB);
+    picture_item(lab, item);
+}
+
+/* Looks each time that send has taken twice as much, and at the end. */
+static void watch_filling(struct lab *lab)
+{
+    static const char piece[FIRST_LOOK / 4];
+    struct tcp_pair pair = tcp_pair(lab);
+    long long total = 0, before, look_at = FIRST_LOOK;
+    do {
+        ssize_t len = 1;
+        before = total;
+        while (total < look_at && len > 0) {
+            len = send(pair.client, piece, sizeof piece, MSG_DONTWAIT | MSG_NOSIGNAL);
+            total += len > 0 ? len : 0;
+        }
+        WAIT_UNTIL(500, is_settled(pair.client));
+        if (total >= look_at || total == before)
+            look_at_both(lab, pair, total);
+        look_at *= total >= look_at ? 2 : 1;
+    } while (total > before);
+    CLOSE(pair.client, pair.server);
+}
+
 static enum verdict full_buffers(struct lab *lab)
 {
     static const size_t pieces[] = { 10, 1000, 65536 };
-    picture(lab, BARS, 0, "two buffers, and nobody reads", "bytes", NULL);
+    picture(lab, TANKS, 0, "bytes in the two buffers when send has taken so many",
+            "receiver", "sender");
+    watch_filling(lab);
+    picture(lab, BARS, 0, "where they are when both are full", "bytes", NULL);
     for (size_t i = 0; i < sizeof pieces / sizeof *pieces; i++)
         fill_both(lab, pieces[i]);
     return conclude(lab, CONTRADICTED, "the sender does wait when both buffers are full, but most "
@@ -116,6 +148,7 @@ static unsigned with_quick_reader(struct lab *lab, struct tcp_pair pair)
     unsigned first = tcp_look(pair.client).snd_wnd, most = first;
     int64_t begin = clock_ns();
     long long sent = 0;
+    point(lab, "read at once", 0, (double)first / KIB);
     while (most < GROWTH * first && ms_since(begin) < 1500) {
         ssize_t len = send(pair.client, zeros, sizeof zeros, MSG_DONTWAIT);
         sent += len > 0 ? len : 0;

@@ -206,6 +206,7 @@ static void pictures(const struct lab *lab)
     static const char *const kinds[] = {
         [BARS] = "bars",   [TIMELINE] = "timeline", [LADDER] = "ladder", [BOXES] = "boxes",
         [STRIP] = "strip", [PLOT] = "plot",         [STATES] = "states", [TABLE] = "table",
+        [TANKS] = "tanks",
     };
     key("pictures");
     open_with('[');

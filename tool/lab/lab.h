@@ -80,7 +80,7 @@ __attribute__((format(printf, 3, 4))) enum verdict skip(struct lab *lab, const c
                                                         const char *format, ...);
 
 /* A step that the experiment cannot do without: gives `result` back, or ends the experiment's
- * process as FAILED with `what` and errno; as SKIPPED where unusually few descriptors are allowed. */
+ * process as FAILED with `what` and errno; as SKIPPED where too few descriptors are allowed. */
 int must(struct lab *lab, long long result, const char *what);
 
 /* printf into one of sixteen buffers that take turns: for the names of rows made in a loop. */
@@ -99,6 +99,7 @@ enum picture_kind {
     PLOT,     /* label = the curve, x and y */
     STATES,   /* label = the TCP state that was seen, in order; left = whose */
     TABLE,    /* label = a cell, row by row; the first row is the heading; y = 1 ends a row */
+    TANKS,    /* x and y = how much two vessels hold, label = at which moment */
 };
 
 struct item {
@@ -113,7 +114,8 @@ enum {
 };
 
 /* Begins a picture. `left` and `right` name the two ends of a LADDER, the axes of a PLOT (x, y),
- * the rows of BOXES, the unit of BARS; NULL where there is nothing to name. */
+ * the rows of BOXES, the vessels of TANKS; `left` the unit of BARS. NULL where there is nothing to
+ * name. */
 void picture(struct lab *lab, enum picture_kind kind, unsigned flags, const char *title,
              const char *left, const char *right);
 void picture_item(struct lab *lab, struct item item);

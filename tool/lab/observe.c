@@ -141,7 +141,7 @@ enum verdict skip(struct lab *lab, const char *remedy, const char *format, ...)
     return SKIPPED;
 }
 
-/* No experiment needs as many as are common; where somebody allows fewer, that is no fault of it. */
+/* No experiment needs as many as are common; where fewer are allowed, that is no fault of it. */
 static bool lacks_descriptors(int error)
 {
     struct rlimit limit;

@@ -27,10 +27,13 @@ void page_add(struct page *page, const struct lab *lab, const struct spread *spr
 /* All that was added, to the file: whole, or not at all. 0, or an exit status. */
 int page_write(struct page *page, const struct tally *tally);
 
-/* ---- svg.c ---- */
+/* ---- sheet.c, svg.c ---- */
 
 /* Text in which no character means anything to HTML or XML. */
 void print_escaped(FILE *to, const char *words);
+
+/* The same, and a long word may be broken. */
+void print_breakable(FILE *to, const char *words);
 
 /* False without memory. */
 bool print_picture(FILE *to, const struct lab *lab, const struct picture *picture);

@@ -50,8 +50,9 @@ static const char style[] =
     "var(--edge)}h3{margin:2.5rem 0 .5rem}h3 span{color:var(--dim);font-weight:normal}\n"
     "table{border-collapse:collapse;font-size:.9rem}th,td{text-align:left;vertical-align:top;"
     "padding:.25rem .75rem .25rem 0;border-bottom:1px solid var(--edge)}th{font-weight:600}"
-    "tbody th{font-weight:normal}.rows{width:100%;table-layout:fixed}"
-    ".rows th:first-child{width:44%}\n"
+    "tbody th{font-weight:normal}.rows{overflow-x:auto}"
+    ".rows table{width:100%;overflow-wrap:normal}.rows th:first-child{width:44%}"
+    ".count{text-align:right;white-space:nowrap}\n"
     "dl{margin:.5rem 0}dt{color:var(--dim);font-size:.85rem;margin-top:.5rem}dd{margin:0}"
     "q[lang]{display:block}.dim{color:var(--dim)}.bad{color:var(--red);font-weight:600}\n"
     ".verdict{font-weight:700;font-size:.8rem;letter-spacing:.04em;border:1px solid;"
@@ -60,10 +61,9 @@ static const char style[] =
     ".added{color:var(--blue)}.skipped{color:var(--dim)}\n"
     ".toc{list-style:none;padding:0;columns:26rem;column-gap:2rem}.toc li{break-inside:avoid;"
     "margin:.3rem 0}\n"
-    ".pictures{display:flex;flex-wrap:wrap;gap:0 2rem}figure{margin:1rem 0;max-width:100%;"
-    "overflow-x:auto}figure:not(:has(.wide)){flex:0 1 28rem}figcaption{font-size:.9rem;"
-    "font-weight:600;margin-bottom:.4rem}svg{display:block;width:100%;height:auto}"
-    "svg.wide{width:auto;max-width:none}\n"
+    ".pictures{display:flex;flex-wrap:wrap;gap:0 2rem}figure{margin:1rem 0;flex:0 1 28rem}"
+    "figcaption{font-size:.9rem;font-weight:600;margin-bottom:.4rem}"
+    "svg{display:block;width:100%;height:auto}\n"
     "svg text{font:11px ui-monospace,Menlo,'DejaVu Sans Mono',monospace;fill:var(--ink);"
     "white-space:pre}svg .dim{fill:var(--dim)}svg .strong{font-weight:700}"
     "svg .middle{text-anchor:middle}svg .end{text-anchor:end}\n"
@@ -73,8 +73,11 @@ static const char style[] =
     ".curve{stroke-width:1.5}.sign{fill:var(--paper);stroke-width:1.5}\n"
     ".c0{stroke:var(--blue)}.c1{stroke:var(--red)}.c2{stroke:var(--green)}.c3{stroke:var(--c3)}"
     ".c4{stroke:var(--amber)}.c5{stroke:var(--c5)}\n"
-    "@media print{body{max-width:none;padding:0;font-size:10pt}h2,h3,figcaption{break-after:avoid}"
-    "figure,tr,dd{break-inside:avoid}figure{overflow:visible}svg.wide{width:100%}"
+    "@media screen and (max-width:30rem){.rows table{font-size:.8rem}"
+    ".rows th,.rows td{padding-right:.5rem}}\n"
+    "@media print{html{font-size:9pt}body{max-width:none;padding:0}"
+    "h2,h3,dt,thead,figcaption{break-after:avoid}figure,tr,dd{break-inside:avoid}"
+    "figure{flex-basis:26rem}"
     "a{color:inherit;text-decoration:none}}\n";
 
 /* ---- an experiment ---- */
@@ -121,9 +124,9 @@ static void print_row(FILE *to, const struct row *row, const struct spread *spre
     least.value = spread->least[index];
     greatest.value = spread->greatest[index];
     fputs("<tr><th scope=\"row\">", to);
-    print_escaped(to, row->what);
+    print_breakable(to, row->what);
     fputs("</th><td>", to);
-    print_escaped(to, row_got(row, buf, sizeof buf));
+    print_breakable(to, row_got(row, buf, sizeof buf));
     if (spread->runs > 1 && least.value != greatest.value) {
         fputs(" <span class=\"dim\">from ", to);
         print_escaped(to, row_got(&least, buf, sizeof buf));
@@ -134,8 +137,12 @@ static void print_row(FILE *to, const struct row *row, const struct spread *spre
     fputs("</td><td>", to);
     if (row->is_expected && !row->holds)
         fputs("<span class=\"bad\">✗ not as expected:</span> ", to);
-    if (row->is_expected)
-        print_escaped(to, row_expected(row, buf, sizeof buf));
+    else if (row->is_expected)
+        fputs("✓ ", to);
+    if (row->is_expected && row->holds && row->kind != ROW_RANGE)
+        fputs("the same", to);
+    else if (row->is_expected)
+        print_breakable(to, row_expected(row, buf, sizeof buf));
     fputs("</td></tr>\n", to);
 }
 
@@ -143,11 +150,11 @@ static void print_rows(FILE *to, const struct lab *lab, const struct spread *spr
 {
     if (lab->row_count == 0)
         return;
-    fputs("<table class=\"rows\"><thead><tr><th scope=\"col\">observed</th><th scope=\"col\">seen"
-          "</th><th scope=\"col\">expected</th></tr></thead>\n<tbody>\n", to);
+    fputs("<div class=\"rows\"><table><thead><tr><th scope=\"col\">observed</th>"
+          "<th scope=\"col\">seen</th><th scope=\"col\">expected</th></tr></thead>\n<tbody>\n", to);
     for (int i = 0; i < lab->row_count; i++)
         print_row(to, &lab->rows[i], spread, i);
-    fputs("</tbody></table>\n", to);
+    fputs("</tbody></table></div>\n", to);
 }
 
 static void print_end(FILE *to, const struct lab *lab, const struct spread *spread)
@@ -223,6 +230,13 @@ void page_add(struct page *page, const struct lab *lab, const struct spread *spr
 
 /* ---- what stands above them ---- */
 
+/* A name of many words, which may be broken between them. */
+static void print_setting(FILE *to, const char *name)
+{
+    for (; *name; name++)
+        fprintf(to, *name == '.' || *name == '_' ? "%c<wbr>" : "%c", *name);
+}
+
 static void print_machine(FILE *to)
 {
     char value[96], when[48];
@@ -232,7 +246,9 @@ static void print_machine(FILE *to)
     size_t len = strftime(when, sizeof when, "%Y-%m-%d %H:%M:%S %z", localtime_r(&now, &local));
     fputs("<h2>This machine</h2>\n<table><tbody>\n", to);
     for (int i = 0; machine_setting(i, &name, value, sizeof value); i++) {
-        fprintf(to, "<tr><th scope=\"row\">%s</th><td>", name);
+        fputs("<tr><th scope=\"row\">", to);
+        print_setting(to, name);
+        fputs("</th><td>", to);
         print_escaped(to, value);
         fputs("</td></tr>\n", to);
     }
@@ -246,12 +262,13 @@ static void print_summary(FILE *to, const struct tally *tally)
     for (int i = 0; i < VERDICTS; i++) {
         if (tally->verdicts[order[i]] == 0)
             continue;
-        fprintf(to, "<tr><td>%d</td><th scope=\"row\">", tally->verdicts[order[i]]);
+        fprintf(to, "<tr><td class=\"count\">%d</td><th scope=\"row\">",
+                tally->verdicts[order[i]]);
         print_badge(to, order[i]);
         fprintf(to, "</th><td>%s</td></tr>\n", meanings[order[i]]);
     }
-    fprintf(to, "<tr><td>%d</td><th scope=\"row\">together</th><td>in %.1f s</td></tr>\n"
-                "</tbody></table>\n", tally->count, tally->ms / 1e3);
+    fprintf(to, "<tr><td class=\"count\">%d</td><th scope=\"row\">together</th>"
+                "<td>in %.1f s</td></tr>\n</tbody></table>\n", tally->count, tally->ms / 1e3);
 }
 
 /* The experiments of a group below its title, as entries of the table of contents or whole. */

@@ -10,7 +10,8 @@
 
 #include "screen.h"
 
-enum { WIDTH_MIN = 60, WIDTH_MAX = 120, WIDTH_ELSEWHERE = 100 };
+enum { WIDTH_MIN = 40, WIDTH_MAX = 120, WIDTH_ELSEWHERE = 100, WIDTH_NARROW = 60,
+       INDENT = 12, INDENT_NARROW = 4, ROOM_MIN = 20 };
 
 static int width_of_terminal(void)
 {
@@ -36,6 +37,11 @@ struct screen screen_look(void)
     };
 }
 
+int screen_indent(const struct screen *screen)
+{
+    return screen->width < WIDTH_NARROW ? INDENT_NARROW : INDENT;
+}
+
 const char *colour_code(const struct screen *screen, enum colour colour)
 {
     static const char *const codes[] = {
@@ -45,11 +51,16 @@ const char *colour_code(const struct screen *screen, enum colour colour)
     return screen->has_colour ? codes[colour] : "";
 }
 
-/* One character: its bytes, and its columns in *width. A byte that is none counts as one. */
+/* One character: its bytes, and its columns in *width. A byte that is none counts as one, and what
+ * switches to a colour takes no column. */
 static int character(const char *at, int *width)
 {
     wchar_t wide;
     mbstate_t state = { 0 };
+    if (at[0] == '\033' && at[1] == '[') {
+        *width = 0;
+        return (int)strcspn(at, "m") + 1;
+    }
     size_t len = mbrtowc(&wide, at, MB_CUR_MAX, &state);
     if (len == 0 || len > MB_CUR_MAX) {
         *width = 1;
@@ -86,9 +97,7 @@ int text_fit(const char *text, int columns)
     return at;
 }
 
-/* The bytes of the next line: up to the last blank that fits, or after a wide character, which
- * stands in a script that has no blanks. */
-static int line_len(const char *text, int room)
+int text_line(const char *text, int room)
 {
     int columns = 0, fits = 0, at = 0;
     while (text[at]) {
@@ -105,16 +114,30 @@ static int line_len(const char *text, int room)
     return at;
 }
 
+static const char *after_line(const char *text, int len)
+{
+    text += len;
+    return text + strspn(text, " ");
+}
+
+/* Beside a label that takes most of the screen stands only the beginning of the text, if a word of
+ * it has room; beside one that is too wide for its column, nothing. */
 void print_wrapped(const struct screen *screen, const char *label, int indent, const char *text)
 {
-    printf("%-*s", indent, label);
-    do {
-        int len = line_len(text, screen->width - indent);
+    int used = text_width(label), word = text_width_of(text, (int)strcspn(text, " "));
+    int room = screen->width - indent, hang = room < ROOM_MIN ? INDENT_NARROW : indent;
+    printf("%s%*s", label, used < indent ? indent - used : 0, "");
+    if (used > indent || (hang < indent && word > room)) {
+        printf("\n%*s", hang, "");
+        room = screen->width - hang;
+    }
+    for (;;) {
+        int len = text_line(text, room);
         printf("%.*s\n", len, text);
-        text += len;
-        while (*text == ' ')
-            text++;
-        if (*text)
-            printf("%*s", indent, "");
-    } while (*text);
+        text = after_line(text, len);
+        if (!*text)
+            return;
+        printf("%*s", hang, "");
+        room = screen->width - hang;
+    }
 }

@@ -12,6 +12,9 @@ struct screen {
 /* Looks at stdout and the environment, and sets the locale for characters. */
 struct screen screen_look(void);
 
+/* Where text below a heading begins: a narrow screen has less to give away. */
+int screen_indent(const struct screen *screen);
+
 enum colour { PLAIN, BOLD, DIM, GREEN, YELLOW, RED, BLUE };
 
 /* What switches to a colour, "" where there is none. */
@@ -23,6 +26,10 @@ int text_width(const char *text);
 /* The same of its first bytes; and how many bytes fit into so many columns. */
 int text_width_of(const char *text, int len);
 int text_fit(const char *text, int columns);
+
+/* The bytes of the next line: up to the last blank that fits, or after a wide character, which
+ * stands in a script that has no blanks. */
+int text_line(const char *text, int room);
 
 /* Prints the text behind a label that is `indent` columns wide, in lines that fit. */
 void print_wrapped(const struct screen *screen, const char *label, int indent, const char *text);

@@ -4,7 +4,7 @@
 
 #include "show.h"
 
-enum { INDENT = 12, WHAT_MAX = 46 };
+enum { WHAT_MAX = 46, VALUE_MIN = 24 };
 
 static enum colour colour_of(enum verdict verdict)
 {
@@ -32,19 +32,20 @@ void show_machine(const struct screen *screen)
 static void show_claim(const struct screen *screen, const struct experiment *e)
 {
     char line[700];
+    int indent = screen_indent(screen);
     const char *open = screen->has_unicode ? "“" : "\"", *close = screen->has_unicode ? "”" : "\"";
     if (!e->claim) {
-        print_wrapped(screen, "  claim", INDENT, "none: the notes leave this out");
+        print_wrapped(screen, "  claim", indent, "none: the notes leave this out");
         return;
     }
     if (e->original && screen->has_unicode) {
         snprintf(line, sizeof line, "%s %s%s%s", e->source, open, e->original, close);
-        print_wrapped(screen, "  claim", INDENT, line);
-        print_wrapped(screen, "", INDENT, e->claim);
+        print_wrapped(screen, "  claim", indent, line);
+        print_wrapped(screen, "", indent, e->claim);
         return;
     }
     snprintf(line, sizeof line, "%s %s%s%s", e->source, open, e->claim, close);
-    print_wrapped(screen, "  claim", INDENT, line);
+    print_wrapped(screen, "  claim", indent, line);
 }
 
 /* The widest name of a row, within bounds: where the values begin. */
@@ -83,34 +84,46 @@ static void format_row(const struct row *row, const struct spread *spread, int i
 static void show_rows(const struct screen *screen, const struct lab *lab,
                       const struct spread *spread)
 {
-    int most = screen->width - INDENT - 24 < WHAT_MAX ? screen->width - INDENT - 24 : WHAT_MAX;
-    int column = column_of(lab, most);
+    int indent = screen_indent(screen), most = screen->width - indent - VALUE_MIN;
+    int column = column_of(lab, most < WHAT_MAX ? most : WHAT_MAX);
     char line[520], label[200];
     for (int i = 0; i < lab->row_count; i++) {
         const struct row *row = &lab->rows[i];
+        const char *begin = i == 0 ? "  now" : "";
         bool fails = row->is_expected && !row->holds;
         int pad = column - text_width(row->what);
         format_row(row, spread, i, line, sizeof line);
-        snprintf(label, sizeof label, "%-*s%s%*s  ", INDENT, i == 0 ? "  now" : "", row->what,
-                 pad > 0 ? pad : 0, "");
+        if (text_width(begin) > indent) {
+            puts(begin);
+            begin = "";
+        }
+        snprintf(label, sizeof label, "%-*s%s%*s  ", indent, begin, row->what, pad > 0 ? pad : 0,
+                 "");
         fputs(fails ? colour_code(screen, RED) : "", stdout);
         if (pad >= 0) {
-            print_wrapped(screen, label, INDENT + column + 2, line);
+            print_wrapped(screen, label, indent + column + 2, line);
         } else if (text_width(label) + text_width(line) <= screen->width) {
             print_wrapped(screen, label, text_width(label), line);
         } else {
-            print_wrapped(screen, i == 0 ? "  now" : "", INDENT, row->what);
-            print_wrapped(screen, "", INDENT + 2, line);
+            print_wrapped(screen, begin, indent, row->what);
+            print_wrapped(screen, "", indent + 2, line);
         }
         fputs(fails ? colour_code(screen, PLAIN) : "", stdout);
     }
 }
 
+/* A blank line before each picture and behind the last. */
 static void show_pictures(const struct screen *screen, const struct lab *lab, bool explains)
 {
-    for (int i = 0; i < lab->picture_count; i++)
-        if (explains || !(lab->pictures[i].flags & PICTURE_DETAIL))
-            show_picture(screen, lab, &lab->pictures[i]);
+    bool is_any = false;
+    for (int i = 0; i < lab->picture_count; i++) {
+        if (!explains && lab->pictures[i].flags & PICTURE_DETAIL)
+            continue;
+        putchar('\n');
+        show_picture(screen, lab, &lab->pictures[i]);
+        is_any = true;
+    }
+    fputs(is_any ? "\n" : "", stdout);
 }
 
 static void show_verdict(const struct screen *screen, const struct lab *lab)
@@ -122,9 +135,9 @@ static void show_verdict(const struct screen *screen, const struct lab *lab)
     snprintf(line, sizeof line, "%s%s%s%s%s%s", names_kernel ? "since Linux " : "",
              names_kernel ? e->since : "", names_kernel ? ": " : "", lab->conclusion,
              lab->remedy[0] ? "; " : "", lab->remedy);
-    snprintf(label, sizeof label, "%-*s%s%s%s  ", INDENT, "  verdict",
+    snprintf(label, sizeof label, "  verdict   %s%s%s  ",
              colour_code(screen, colour_of(lab->verdict)), word, colour_code(screen, PLAIN));
-    print_wrapped(screen, label, INDENT + (int)strlen(word) + 2, line);
+    print_wrapped(screen, label, text_width(label), line);
 }
 
 void show_result(const struct screen *screen, const struct lab *lab, const struct spread *spread,
@@ -132,23 +145,25 @@ void show_result(const struct screen *screen, const struct lab *lab, const struc
 {
     const struct experiment *e = lab->experiment;
     char times[40] = "", title[96];
+    int indent = screen_indent(screen);
     snprintf(title, sizeof title, "%s%s %s%s - ", colour_code(screen, BOLD), e->id, e->name,
              colour_code(screen, PLAIN));
-    print_wrapped(screen, title, (int)(strlen(e->id) + strlen(e->name)) + 4, e->question);
+    print_wrapped(screen, title, text_width(title), e->question);
     show_claim(screen, e);
     if (explains || lab->verdict == FAILED) {
-        print_wrapped(screen, "  expect", INDENT, e->expectation);
-        print_wrapped(screen, "  see", INDENT, e->reference);
+        print_wrapped(screen, "  expect", indent, e->expectation);
+        print_wrapped(screen, "  see", indent, e->reference);
     }
     show_rows(screen, lab, spread);
     show_pictures(screen, lab, explains);
     show_verdict(screen, lab);
     if (lab->verdict != SKIPPED) {
-        print_wrapped(screen, "  why", INDENT, e->why);
+        print_wrapped(screen, "  why", indent, e->why);
         if (spread->runs > 1)
             snprintf(times, sizeof times, ", %d of %d runs say so",
                      spread->verdicts[lab->verdict], spread->runs);
-        printf("  %-*s%s  (%.1f s%s)\n", INDENT - 2, "next", e->next, lab->ms / 1e3, times);
+        print_wrapped(screen, "  next", indent,
+                      text("%s  (%.1f s%s)", e->next, lab->ms / 1e3, times));
     }
     putchar('\n');
 }
@@ -166,8 +181,7 @@ void show_tally(const struct screen *screen, const struct tally *tally)
     }
     size_t end = strlen(line);
     snprintf(line + end, sizeof line - end, " (%.1f s)", tally->ms / 1e3);
-    int indent = snprintf(label, sizeof label, "%d experiments: ", tally->count);
     snprintf(label, sizeof label, "%s%d experiments:%s ", colour_code(screen, BOLD), tally->count,
              colour_code(screen, PLAIN));
-    print_wrapped(screen, label, indent, line);
+    print_wrapped(screen, label, text_width(label), line);
 }

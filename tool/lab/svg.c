@@ -1,159 +1,19 @@
 /* svg.c -- pictures as SVG inside a page of HTML.
  *
  * A picture is as wide as a phone, 360 units, and the page scales it up a little where there is
- * room; only a table whose words need more is wider, and scrolls. Its letters are all of one
- * width, so that text can be broken without knowing the font. Its colours are the page's, and
- * nothing is told by a colour alone. It has no name space and no links: nothing refers outside. */
+ * room. Its colours are the page's, and nothing is told by a colour alone. It has no name space and
+ * no links: nothing refers outside.                                                             */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "grid.h"
 #include "page.h"
+#include "sheet.h"
+#include "value.h"
 
-enum { WIDTH = 360, LINE = 14, COLUMNS = 54, CELLS_MAX = 16, WORD_MAX = 24, GAP = 2 };
-#define LETTER 6.62 /* the width of a letter that is 11 units high, in any monospaced font */
-
-struct sheet {
-    FILE *to;
-    const struct picture *picture;
-    const struct item *items;
-    int count;
-    double y; /* what has been drawn ends here */
-    double width;
-};
-
-/* ---- text ---- */
-
-/* The bytes of the character there, and its code; 0: it is none that a page may contain. */
-static int character(const char *words, unsigned *code)
-{
-    static const unsigned least[] = { 0, 0, 0x80, 0x800, 0x10000 };
-    const unsigned char *at = (const unsigned char *)words;
-    int many = *at < 0xe0 ? 2 : *at < 0xf0 ? 3 : 4;
-    int len = *at < 0x80 ? 1 : *at < 0xc0 || *at >= 0xf8 ? 0 : many;
-    if (len == 0)
-        return 0;
-    *code = len == 1 ? *at : *at & (0x7fu >> len);
-    for (int i = 1; i < len; i++) {
-        if ((at[i] & 0xc0) != 0x80)
-            return 0;
-        *code = *code << 6 | (at[i] & 0x3f);
-    }
-    bool is_control = *code < ' ' || (*code >= 0x7f && *code < 0xa0);
-    bool is_none = (*code >= 0xd800 && *code < 0xe000) || (*code & 0xfffe) == 0xfffe;
-    return is_control || is_none || *code < least[len] || *code > 0x10ffff ? 0 : len;
-}
-
-static void print_some(FILE *to, const char *words, int bytes)
-{
-    while (bytes > 0) {
-        unsigned code = 0;
-        int len = character(words, &code);
-        const char *named = code == '&' ? "&amp;" : code == '<' ? "&lt;" : code == '>' ? "&gt;"
-                            : code == '"' ? "&quot;" : NULL;
-        if (len == 0)
-            fputs("\xef\xbf\xbd", to);
-        else if (named)
-            fputs(named, to);
-        else
-            fwrite(words, 1, (size_t)len, to);
-        words += len ? len : 1;
-        bytes -= len ? len : 1;
-    }
-}
-
-void print_escaped(FILE *to, const char *words)
-{
-    print_some(to, words, (int)strlen(words));
-}
-
-/* How many bytes have room in so many columns. */
-static int fit(const char *words, int columns)
-{
-    int at = 0;
-    while (words[at]) {
-        unsigned code = 0;
-        int len = character(words + at, &code);
-        columns -= code >= 0x2e80 ? 2 : 1;
-        if (columns < 0)
-            break;
-        at += len ? len : 1;
-    }
-    return at;
-}
-
-static int columns_of(const char *words)
-{
-    int columns = 0;
-    for (const char *at = words; *at;) {
-        unsigned code = 0;
-        int len = character(at, &code);
-        columns += code >= 0x2e80 ? 2 : 1;
-        at += len ? len : 1;
-    }
-    return columns;
-}
-
-/* The bytes of the next line: up to the last blank that has room. */
-static int line_fit(const char *words, int columns)
-{
-    int room = fit(words, columns > 0 ? columns : 1), at = room;
-    if (!words[room])
-        return room;
-    while (at > 0 && words[at] != ' ')
-        at--;
-    return at > 0 ? at : room > 0 ? room : 1;
-}
-
-static void put(struct sheet *s, double x, double y, const char *class, const char *words,
-                int bytes)
-{
-    fprintf(s->to, "<text x=\"%.1f\" y=\"%.1f\"%s%s%s>", x, y, class ? " class=\"" : "",
-            class ? class : "", class ? "\"" : "");
-    print_some(s->to, words, bytes);
-    fputs("</text>\n", s->to);
-}
-
-static void put_line(struct sheet *s, double x, double y, const char *class, const char *words)
-{
-    put(s, x, y, class, words, (int)strlen(words));
-}
-
-/* Below one another from y on, at most so many columns each; the number of lines. */
-static int put_lines(struct sheet *s, double x, double y, int columns, const char *class,
-                     const char *words)
-{
-    int lines = 0;
-    while (*words) {
-        int bytes = line_fit(words, columns);
-        put(s, x, y + lines++ * LINE + 11, class, words, bytes);
-        words += bytes;
-        words += strspn(words, " ");
-    }
-    return lines;
-}
-
-static void rectangle(struct sheet *s, double x, double y, double width, double height,
-                      const char *class)
-{
-    fprintf(s->to, "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" class=\"%s\"/>\n",
-            x, y, width, height, class);
-}
-
-static void stroke(struct sheet *s, double x1, double y1, double x2, double y2, const char *class)
-{
-    fprintf(s->to, "<path d=\"M%.1f %.1fL%.1f %.1f\" class=\"%s\"/>\n", x1, y1, x2, y2, class);
-}
-
-static void arrow(struct sheet *s, double x1, double y1, double x2, double y2, const char *class)
-{
-    double len = hypot(x2 - x1, y2 - y1), dx = (x2 - x1) / len, dy = (y2 - y1) / len;
-    stroke(s, x1, y1, x2 - 6 * dx, y2 - 6 * dy, class);
-    fprintf(s->to, "<path d=\"M%.1f %.1fL%.1f %.1fL%.1f %.1fZ\" class=\"%s head\"/>\n", x2, y2,
-            x2 - 8 * dx - 3.5 * dy, y2 - 8 * dy + 3.5 * dx, x2 - 8 * dx + 3.5 * dy,
-            y2 - 8 * dy - 3.5 * dx, class);
-}
+enum { WIDTH = SHEET_WIDTH, TANK_WIDTH = 170 };
 
 static double greatest(const struct sheet *s, bool of_y)
 {
@@ -168,15 +28,13 @@ static double greatest(const struct sheet *s, bool of_y)
 static void draw_bars(struct sheet *s)
 {
     double most = greatest(s, false);
-    char value[120], full_text[40];
+    char value[120];
     for (int i = 0; i < s->count; i++) {
         const struct item *item = &s->items[i];
         double full = item->y > 0 ? item->y : most;
         double share = full > 0 ? fmin(fmax(item->x / full, 0), 1) : 0;
-        snprintf(full_text, sizeof full_text, " of %.10g", item->y);
-        snprintf(value, sizeof value, "%.10g%s%s%s", item->x, item->y > 0 ? full_text : "",
-                 s->picture->left[0] ? " " : "", s->picture->left);
-        int room = COLUMNS - columns_of(value) - GAP, lines = 0;
+        bar_text(s->picture, item, value, sizeof value);
+        int room = COLUMNS - columns_of(value) - 2, lines = 0;
         lines = put_lines(s, 0, s->y, room > 12 ? room : COLUMNS, NULL, item->label);
         if (room <= 12)
             lines += 1;
@@ -212,6 +70,30 @@ static void draw_timeline(struct sheet *s)
         put_line(s, 10 * LETTER, s->y + 11, "end dim", time_text(s->items[i].x, when, sizeof when));
         int lines = put_lines(s, 12 * LETTER, s->y, COLUMNS - 12, NULL, s->items[i].label);
         s->y += (lines > 0 ? lines : 1) * LINE + 2;
+    }
+}
+
+/* How much two vessels hold, moment by moment; a full one is as wide as the most that it held. */
+static void draw_tanks(struct sheet *s)
+{
+    const double most[] = { greatest(s, false), greatest(s, true) };
+    char value[40];
+    put_line(s, 0, s->y + 11, "strong", s->picture->left);
+    put_line(s, WIDTH - TANK_WIDTH, s->y + 11, "strong", s->picture->right);
+    s->y += LINE + 4;
+    for (int i = 0; i < s->count; i++) {
+        const double held[] = { s->items[i].x, s->items[i].y };
+        int lines = put_lines(s, 0, s->y, 17, "dim", s->items[i].label);
+        double y = s->y + (lines > 0 ? lines : 1) * LINE;
+        for (int tank = 0; tank < 2; tank++) {
+            double x = tank * (WIDTH - TANK_WIDTH), share = most[tank] > 0 ? held[tank] / most[tank]
+                                                                           : 0;
+            put_line(s, x + TANK_WIDTH - 2, y - 3, "end",
+                     number_text(held[tank], value, sizeof value));
+            rectangle(s, x + 0.5, y + 2, TANK_WIDTH - 1, 12, "hollow");
+            rectangle(s, x + 0.5, y + 2, share * (TANK_WIDTH - 1), 12, "full");
+        }
+        s->y = y + 22;
     }
 }
 
@@ -331,14 +213,6 @@ static struct scale scale_of(const struct sheet *s, bool of_y, double from, doub
     return scale;
 }
 
-static const char *number_text(double value, char *buf, size_t size)
-{
-    const char *unit = value >= 1e9 ? "G" : value >= 1e6 ? "M" : value >= 1e4 ? "k" : "";
-    double by = value >= 1e9 ? 1e9 : value >= 1e6 ? 1e6 : value >= 1e4 ? 1e3 : 1;
-    snprintf(buf, size, "%.4g%s", value / by, unit);
-    return buf;
-}
-
 static void draw_ticks(struct sheet *s, const struct scale *x, const struct scale *y, bool of_y)
 {
     const struct scale *scale = of_y ? y : x;
@@ -427,22 +301,24 @@ struct state {
 };
 
 static const struct state states[] = {
-    { "CLOSE", 180, 12 },       { "LISTEN", 60, 58 },      { "SYN_SENT", 300, 58 },
+    { "CLOSE", 180, 12 },       { "LISTEN", 60, 58 },        { "SYN_SENT", 300, 58 },
     { "SYN_RECV", 60, 104 },    { "ESTABLISHED", 180, 150 }, { "FIN_WAIT1", 60, 196 },
-    { "CLOSE_WAIT", 300, 196 }, { "FIN_WAIT2", 60, 242 },  { "CLOSING", 180, 242 },
-    { "LAST_ACK", 300, 242 },   { "TIME_WAIT", 120, 288 },
+    { "CLOSE_WAIT", 300, 196 }, { "FIN_WAIT2", 60, 242 },    { "CLOSING", 180, 242 },
+    { "LAST_ACK", 300, 242 },   { "TIME_WAIT", 120, 288 },   { "CLOSE", 180, 334 },
 };
 
 /* The usual ways from one state to the next: numbers of the table above. */
-static const int ways[][2] = { { 0, 1 }, { 0, 2 }, { 1, 3 }, { 2, 4 }, { 3, 4 },  { 4, 5 },
-                               { 4, 6 }, { 5, 7 }, { 5, 8 }, { 6, 9 }, { 7, 10 }, { 8, 10 } };
+static const int ways[][2] = { { 0, 1 }, { 0, 2 }, { 1, 3 }, { 2, 4 }, { 3, 4 },   { 4, 5 },
+                               { 4, 6 }, { 5, 7 }, { 5, 8 }, { 6, 9 }, { 7, 10 },  { 8, 10 },
+                               { 9, 11 }, { 10, 11 } };
 
-static bool was_seen(const struct sheet *s, const char *state)
+/* Who goes which of the ways. */
+static void draw_roles(struct sheet *s)
 {
-    for (int i = 0; i < s->count; i++)
-        if (strcmp(s->items[i].label, state) == 0)
-            return true;
-    return false;
+    put_line(s, 44, 39, "middle dim", "server");
+    put_line(s, 316, 39, "middle dim", "client");
+    put_line(s, 44, 177, "middle dim", "closes first");
+    put_line(s, 316, 177, "middle dim", "closes last");
 }
 
 static void draw_states(struct sheet *s)
@@ -452,13 +328,15 @@ static void draw_states(struct sheet *s)
         const struct state *from = &states[ways[i][0]], *to = &states[ways[i][1]];
         arrow(s, from->x, from->y + 11, to->x, to->y - 11, "line");
     }
+    draw_roles(s);
     for (size_t i = 0; i < sizeof states / sizeof *states; i++) {
-        bool seen = was_seen(s, states[i].name);
+        bool seen = state_was_seen(s->items, s->count, states[i].name, i == 0);
         snprintf(words, sizeof words, "%s%s", seen ? "● " : "", states[i].name);
         rectangle(s, states[i].x - 50, states[i].y - 11, 100, 22, seen ? "marked" : "hollow");
         put_line(s, states[i].x, states[i].y + 4, seen ? "middle strong" : "middle dim", words);
     }
-    s->y = 308;
+    put_line(s, 0, 368, "dim", "● seen, in this order:");
+    s->y = 374;
     for (int i = 0; i < s->count; i++) {
         const struct item *item = &s->items[i];
         snprintf(words, sizeof words, "%d. %s%s%s", i + 1, item->left, item->left[0] ? ": " : "",
@@ -467,70 +345,37 @@ static void draw_states(struct sheet *s)
     }
 }
 
-static int longest_word(const char *words)
+/* One row of a part, with a line below it. */
+static void draw_row(struct sheet *s, const char *const *cells, const int *widths, int count,
+                     bool is_heading)
 {
-    int longest = 0;
-    while (*words) {
-        char word[48];
-        int bytes = (int)strcspn(words, " ");
-        snprintf(word, sizeof word, "%.*s", bytes, words);
-        int columns = columns_of(word);
-        longest = columns > longest ? columns : longest;
-        words += bytes;
-        words += strspn(words, " ");
+    double x = 0;
+    int lines = 1;
+    for (int i = 0; i < count; i++) {
+        int used = put_lines(s, x, s->y, widths[i], is_heading ? "strong" : NULL, cells[i]);
+        lines = used > lines ? used : lines;
+        x += (widths[i] + CELL_GAP) * LETTER;
     }
-    return longest < WORD_MAX ? longest : WORD_MAX;
-}
-
-/* Takes from the widest column, but never so much that a word breaks; the width that is left. */
-static int narrow(int *widths, const int *least, int count)
-{
-    for (;;) {
-        int total = 0, widest = -1;
-        for (int i = 0; i < count; i++) {
-            total += widths[i] + (i ? GAP : 0);
-            if (widths[i] > least[i] && (widest < 0 || widths[i] > widths[widest]))
-                widest = i;
-        }
-        if (total <= COLUMNS || widest < 0)
-            return total;
-        widths[widest]--;
-    }
+    s->y += lines * LINE + 4;
+    stroke(s, 0, s->y, WIDTH, s->y, is_heading ? "axis" : "grid");
+    s->y += 3;
 }
 
 static void draw_table(struct sheet *s)
 {
-    int widths[CELLS_MAX] = { 0 }, least[CELLS_MAX] = { 0 }, columns = 0, lines = 1;
-    for (int i = 0, column = 0; i < s->count; i++) {
-        int width = columns_of(s->items[i].label), word = longest_word(s->items[i].label);
-        if (column < CELLS_MAX) {
-            widths[column] = width > widths[column] ? width : widths[column];
-            least[column] = word > least[column] ? word : least[column];
-            columns = column + 1 > columns ? column + 1 : columns;
+    struct grid grid;
+    const char *cells[CELLS_MAX];
+    int widths[CELLS_MAX] = { 0 }, first = 1;
+    grid_measure(&grid, s->items, s->count);
+    do {
+        int columns = grid_part(&grid, first, COLUMNS, widths);
+        s->y += first > 1 ? LINE : 0;
+        for (int at = 0, next; at < s->count; at = next) {
+            next = grid_row(s->items, s->count, at, first, columns, cells);
+            draw_row(s, cells, widths, columns + 1, at == 0);
         }
-        column = s->items[i].y != 0 ? 0 : column + 1;
-    }
-    s->width = fmax(WIDTH, narrow(widths, least, columns) * LETTER);
-    double x = 0;
-    bool is_heading = true;
-    for (int i = 0, column = 0; i < s->count; i++) {
-        int width = column < CELLS_MAX ? widths[column] : 0, used = 0;
-        if (column < CELLS_MAX)
-            used = put_lines(s, x, s->y, width, is_heading ? "strong" : NULL, s->items[i].label);
-        lines = used > lines ? used : lines;
-        x += (width + GAP) * LETTER;
-        column++;
-        if (s->items[i].y == 0)
-            continue;
-        s->y += lines * LINE + 4;
-        stroke(s, 0, s->y, s->width, s->y, is_heading ? "axis" : "grid");
-        s->y += 3;
-        lines = 1;
-        column = 0;
-        x = 0;
-        is_heading = false;
-    }
-    s->y += lines * LINE;
+        first += columns;
+    } while (first < grid.columns);
 }
 
 bool print_picture(FILE *to, const struct lab *lab, const struct picture *picture)
@@ -538,30 +383,27 @@ bool print_picture(FILE *to, const struct lab *lab, const struct picture *pictur
     static void (*const draw[])(struct sheet *) = {
         [BARS] = draw_bars,   [TIMELINE] = draw_timeline, [LADDER] = draw_ladder,
         [BOXES] = draw_boxes, [STRIP] = draw_strip,       [PLOT] = draw_plot,
-        [STATES] = draw_states, [TABLE] = draw_table,
+        [STATES] = draw_states, [TABLE] = draw_table,     [TANKS] = draw_tanks,
     };
     char *drawn = NULL;
     size_t len = 0;
     struct sheet sheet = { .to = open_memstream(&drawn, &len),
                            .picture = picture,
                            .items = lab->items + picture->first,
-                           .count = picture->count,
-                           .width = WIDTH };
+                           .count = picture->count };
     if (!sheet.to)
         return false;
     draw[picture->kind](&sheet);
     bool is_whole = fclose(sheet.to) == 0;
     if (is_whole) {
-        bool is_wide = sheet.width > WIDTH;
         fputs("<figure>", to);
         if (picture->title[0]) {
             fputs("<figcaption>", to);
             print_escaped(to, picture->title);
             fputs("</figcaption>\n", to);
         }
-        fprintf(to, "<svg viewBox=\"0 0 %.0f %.0f\" width=\"%.0f\"%s role=\"img\" aria-label=\"",
-                ceil(sheet.width), ceil(sheet.y + 4), ceil(sheet.width * (is_wide ? 1.2 : 1)),
-                is_wide ? " class=\"wide\"" : "");
+        fprintf(to, "<svg viewBox=\"0 0 %d %.0f\" width=\"%d\" role=\"img\" aria-label=\"", WIDTH,
+                ceil(sheet.y + 4), WIDTH);
         print_escaped(to, picture->title[0] ? picture->title : lab->experiment->question);
         fprintf(to, "\">\n%s</svg></figure>\n", drawn);
     }
