@@ -389,8 +389,8 @@ static int start_thread(struct group *g, int (*fn)(void *), const void *arg, siz
     return -error;
 }
 
-/* Where the fiber goes: a worker, NULL for a thread of its own, or -EINVAL. */
-static int choose_worker(struct group *g, const weir_fiber_opts *o, struct worker **target)
+/* Where the fiber goes: a worker, NULL for a thread of its own, or -EINVAL.  With the lock. */
+static int choose_worker(const struct group *g, const weir_fiber_opts *o, struct worker **target)
 {
     struct worker *self = worker_self();
     *target = self->runtime ? self : g->home;
@@ -430,39 +430,48 @@ static int group_reserve(struct group *g, void *name, bool *owner)
     }
 }
 
+/* Under the same lock that counted it in: nobody has begun to wait for it. */
+static void group_unreserve(struct group *g)
+{
+    g->count--;
+    if (!list_is_empty(&g->starters))
+        wake_first(&g->starters);
+}
+
+static int start_member(struct worker *target, struct group *g, int (*fn)(void *),
+                        const void *arg, size_t arg_len, size_t stack_size, char *name)
+{
+    struct task *t = fiber_new(target, fn, arg, arg_len, stack_size);
+    if (unlikely(!t))
+        return -ENOMEM;
+    t->name = name;
+    group_list(g, t);
+    return 0;
+}
+
 int group_spawn(struct group *g, void *group_name, int (*fn)(void *), const void *arg,
                 size_t arg_len, const weir_fiber_opts *o)
 {
     struct worker *target;
     char *name = NULL;
     size_t stack_size = o ? o->stack_size : 0;
-    int error = choose_worker(g, o, &target);
-    if (error)
-        return error;
+    bool owner;
     if (o && o->name && !(name = strdup(o->name)))
         return -ENOMEM;
-    bool owner;
-    error = group_reserve(g, group_name, &owner);
+    int error = group_reserve(g, group_name, &owner);
     if (unlikely(error)) {
         free(name);
         return error;
     }
-    if (unlikely(!target || target != worker_here)) {
-        group_unlock(g, owner);
+    error = choose_worker(g, o, &target);
+    bool is_here = likely(!error) && likely(target && target == worker_here);
+    if (likely(is_here))
+        error = start_member(target, g, fn, arg, arg_len, stack_size, name);
+    if (unlikely(error))
+        group_unreserve(g);
+    group_unlock(g, owner);
+    if (unlikely(!error && !is_here))
         error = start_elsewhere(target, g, fn, arg, arg_len, stack_size, name);
-    } else {
-        struct task *t = fiber_new(target, fn, arg, arg_len, stack_size);
-        if (likely(t != NULL)) {
-            t->name = name;
-            group_list(g, t);
-        } else {
-            g->count--;
-            error = -ENOMEM;
-            if (!list_is_empty(&g->starters))
-                wake_first(&g->starters);
-        }
-        group_unlock(g, owner);
-    }
     if (unlikely(error))
         free(name);
     return error;
