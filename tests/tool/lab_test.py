@@ -6,7 +6,6 @@ says that it ran, that it expected something, and that what it saw was so.
 """
 import concurrent.futures
 import glob
-import html.parser
 import json
 import os
 import re
@@ -14,10 +13,9 @@ import resource
 import signal
 import subprocess
 import tempfile
-import unicodedata
-import xml.etree.ElementTree
 
 from harness import Skipped, WEIR, check, check_equal, check_in, main, promise, run, start, weir
+from page import contrast, is_whole_page, width
 from schema import Schema
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -330,9 +328,18 @@ def _():
 
 # ---- what it looks like ------------------------------------------------------------------------
 
-def width(line):
-    return sum(1 + (unicodedata.east_asian_width(char) in "WF") for char in line)
+# What names the parts of a picture, by its kind; bars have their unit in the first.
+NAMED = {"plot": (True, True), "ladder": (True, True), "boxes": (True, True),
+         "tanks": (True, True), "bars": (None, False)}
 
+
+@promise("axes, ends, rows and vessels of pictures have names", WHOLE_RUN_SECONDS)
+def _():
+    for name, line in whole_run(WEIR)[0].items():
+        for drawn in line["pictures"]:
+            for end, wanted in zip(("left", "right"), NAMED.get(drawn["kind"], (None, None))):
+                check(wanted is None or bool(drawn[end]) == wanted,
+                      f"the {end} of {drawn['kind']} '{drawn['title']}' of {name}")
 
 @promise("the output fits the screen, in Unicode and in ASCII, and has no colour in a file")
 def _():
@@ -423,37 +430,6 @@ def _():
 
 # ---- the report --------------------------------------------------------------------------------
 
-VOID = ("meta", "br", "hr", "wbr")
-
-
-class Page(html.parser.HTMLParser):
-    """A page's elements: that they nest, their ids, what they refer to, and its words."""
-
-    def __init__(self, source):
-        super().__init__()
-        self.open, self.ids, self.links, self.names, self.words = [], [], [], [], ""
-        self.feed(source)
-        self.close()
-        check_equal(self.open, [], "what is still open at the end of the page")
-
-    def handle_starttag(self, tag, attrs):
-        self.handle_startendtag(tag, attrs)
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.names.append(tag)
-        check_equal(len(attrs), len(dict(attrs)), f"the attributes of {tag} {attrs}")
-        self.ids += [value for name, value in attrs if name == "id"]
-        self.links += [value for name, value in attrs if name in ("href", "src", "xlink:href")]
-
-    def handle_endtag(self, tag):
-        check_equal(tag, self.open.pop(), "what an end tag ends")
-
-    def handle_data(self, data):
-        self.words += data
-
-
 def report_of(command, *words):
     path = os.path.join(SCRATCH.name, "lab.html")
     status, _, errors = run(command, "lab", "report", path, *words)
@@ -462,25 +438,6 @@ def report_of(command, *words):
         source = page.read()
     os.unlink(path)
     return status, source
-
-
-def is_whole_page(source):
-    page = Page(source)
-    check_equal(len(page.ids), len(set(page.ids)), f"how many ids are unique in {page.ids}")
-    for link in page.links:
-        check(link[:1] == "#" and link[1:] in page.ids, f"the page refers to {link}")
-    for word in ("script", "link", "iframe", "img", "image", "use", "object"):
-        check(word not in page.names, f"the page has an element {word}")
-    for words in ("@import", "url(", "://"):
-        check(words not in source.split("</style>")[0], f"the page's style has {words}")
-    check_equal(source.count("<svg"), page.names.count("svg"), "the number of pictures")
-    for picture in re.findall(r"<svg.*?</svg>", source, re.DOTALL):
-        drawn = xml.etree.ElementTree.fromstring(picture)
-        left, top, width, height = map(float, drawn.get("viewBox").split())
-        for element in drawn.iter("text"):
-            x, y = float(element.get("x")), float(element.get("y"))
-            check(left <= x <= width and top <= y <= height, f"{element.text} is outside")
-    return page
 
 
 @promise("a report is one page with each experiment once, all its words and pictures, and nothing"
@@ -498,6 +455,23 @@ def _():
     for entry in entries:
         for field in ("question", "original", "claim", "expect", "reference", "why", "next"):
             check_in(entry[field] or "", page.words, f"the {field} of {entry['id']}: the page")
+
+
+@promise("a report can be read in the light, in the dark, on a phone and on paper")
+def _():
+    source = report_of(WEIR, "addr-6")[1]
+    style = source.split("<style>")[1].split("</style>")[0]
+    for words in ('name="viewport" content="width=device-width', "color-scheme:light dark",
+                  "@media screen and (prefers-color-scheme:dark)", "@media print",
+                  "break-inside:avoid", "svg{display:block;width:100%"):
+        check_in(words, source, "the page")
+    light, dark = re.findall(r":root{([^}]*)}", style)
+    for scheme in (light, dark):
+        colours = dict(re.findall(r"--(\w+):#([0-9a-f]+)", scheme))
+        for name in ("ink", "dim", "link", "green", "amber", "red", "blue", "full", "c3", "c5"):
+            check(contrast(colours[name], colours["paper"]) >= 4.5, f"{name} is pale in {scheme}")
+        for name in ("mark", "wash"):
+            check(contrast(colours["ink"], colours[name]) >= 4.5, f"text on {name} is pale")
 
 
 @promise("a report tells the verdicts, in words, and its exit code is the lab's")

@@ -116,7 +116,8 @@ static void put(struct sheet *s, double x, double y, const char *class, const ch
 
 void put_line(struct sheet *s, double x, double y, const char *class, const char *words)
 {
-    put(s, x, y, class, words, (int)strlen(words));
+    if (*words)
+        put(s, x, y, class, words, (int)strlen(words));
 }
 
 int put_lines(struct sheet *s, double x, double y, int columns, const char *class,
