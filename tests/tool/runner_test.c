@@ -1,10 +1,12 @@
 /* runner_test.c -- what the lab's runner makes of experiments that misbehave. */
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -287,6 +289,27 @@ TEST(runner_files, "the files of an experiment are removed, even when it hung")
         CHECK(lab->dir[0]);
         CHECK(!is_there(lab->dir));
     }
+}
+
+static enum verdict loses_keeper(struct lab *lab)
+{
+    lab_path(lab, "file");
+    note_number(lab, "its process", getpid(), "");
+    kill(getppid(), SIGKILL);
+    while (pause() < 0)
+        continue;
+    return FAILED;
+}
+
+TEST(runner_keeper, "an experiment ends with its keeper, and nothing is left")
+{
+    struct lab *lab = run_it(loses_keeper, 0);
+    check_end(lab, FAILED, "its keeper was ended by signal 9");
+    CHECK(lab->dir[0] && !is_there(lab->dir));
+    int fd = (int)syscall(SYS_pidfd_open, (int)lab->rows[0].value, 0);
+    struct pollfd end = { .fd = fd, .events = POLLIN };
+    CHECK(fd < 0 || poll(&end, 1, -1) == 1);
+    close(fd);
 }
 
 static enum verdict reaps(struct lab *lab)

@@ -81,11 +81,13 @@ static enum verdict judge(struct lab *lab, enum verdict verdict, int leaked)
     return verdict;
 }
 
-static _Noreturn void be_experiment(struct lab *lab, const struct world *world)
+static _Noreturn void be_experiment(struct lab *lab, const struct world *world, pid_t keeper)
 {
     lab->is_own_net = world->is_private && world_enter() == 0;
     /* With the keeper, should somebody kill that, too; entering a namespace would unset it. */
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != keeper)
+        _exit(1);
     if (world_has(lab, world, lab->experiment->needs)) {
         int before = count_descriptors();
         int64_t begin = clock_ns();
@@ -191,13 +193,13 @@ static _Noreturn void be_keeper(struct lab *lab, const struct world *world, int 
     sigaddset(&child, SIGCHLD);
     sigprocmask(SIG_BLOCK, &child, &before);
     sigaction(SIGCHLD, &on_child, NULL);
-    pid_t pid = fork();
+    pid_t keeper = getpid(), pid = fork();
     if (pid == 0) {
         setpgid(0, 0);
         close(life);
         sigaction(SIGCHLD, &unhandled, NULL);
         sigprocmask(SIG_SETMASK, &before, NULL);
-        be_experiment(lab, world);
+        be_experiment(lab, world, keeper);
     }
     if (pid < 0) {
         lab->verdict = conclude(lab, FAILED, "there is no process left for it");
@@ -216,7 +218,7 @@ static _Noreturn void be_keeper(struct lab *lab, const struct world *world, int 
 void experiment_run(const struct experiment *experiment, const struct world *world,
                     struct lab *lab)
 {
-    int life[2];
+    int life[2], status = 0;
     *lab = (struct lab){ .experiment = experiment, .verdict = FAILED };
     if (pipe2(life, O_CLOEXEC) != 0) {
         conclude(lab, FAILED, "there is no descriptor left for it");
@@ -231,7 +233,12 @@ void experiment_run(const struct experiment *experiment, const struct world *wor
     close(life[0]);
     if (keeper < 0)
         conclude(lab, FAILED, "there is no process left for it");
-    while (keeper > 0 && waitpid(keeper, NULL, 0) < 0 && errno == EINTR)
+    while (keeper > 0 && waitpid(keeper, &status, 0) < 0 && errno == EINTR)
         continue;
     close(life[1]);
+    if (WIFSIGNALED(status)) { /* somebody was after it: the experiment has ended with it */
+        lab->verdict = conclude(lab, FAILED, "its keeper was ended by signal %d, %s",
+                                WTERMSIG(status), strsignal(WTERMSIG(status)));
+        remove_dir(lab->dir);
+    }
 }
