@@ -369,6 +369,7 @@ static struct tcp_pair data_waits(struct lab *lab)
 static struct tcp_pair is_full(struct lab *lab)
 {
     struct tcp_pair pair = tcp_pair(lab);
+    set_option(lab, pair.server, SOL_SOCKET, SO_SNDBUF, 64 << 10); /* or it might still grow */
     fill_for_good(lab, pair.server);
     return pair;
 }

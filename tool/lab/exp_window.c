@@ -27,25 +27,33 @@ static bool is_settled(int fd)
 
 /* ---- win-1: where the bytes are when no more fit ---- */
 
+/* A send that may wait for a moment, when the buffers are full; its result, and errno. One that finds
+ * room all the same is among those that fill them: tcp_new_space() makes a send buffer that was found
+ * full larger when the next acknowledgement comes, the answer to a window probe for instance. */
+static ssize_t fill_until_it_waits(struct lab *lab, int fd, size_t piece, long long *total)
+{
+    struct timeval patience = { .tv_usec = 20000 };
+    must(lab, setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience), "SO_SNDTIMEO");
+    for (ssize_t result = 0;;) {
+        *total += result + fill_buffers(lab, fd, piece);
+        WAIT_UNTIL(500, is_settled(fd));
+        result = send(fd, "x", 1, MSG_NOSIGNAL);
+        if (result < 0)
+            return result;
+    }
+}
+
 static void fill_both(struct lab *lab, size_t piece)
 {
     struct tcp_pair pair = tcp_pair(lab);
-    struct timeval patience = { .tv_usec = 20000 };
-    long long total = 0, more;
-    do {
-        more = fill_buffers(lab, pair.client, piece);
-        total += more;
-        WAIT_UNTIL(500, is_settled(pair.client));
-    } while (more > 0);
-
-    int received = bytes_in(pair.server), waiting = bytes_out(pair.client);
-    set_option(lab, pair.client, IPPROTO_TCP, TCP_NODELAY, 1);
-    must(lab, setsockopt(pair.client, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience),
-         "SO_SNDTIMEO");
-    ssize_t result = send(pair.client, "x", 1, MSG_NOSIGNAL);
-
+    long long total = 0;
+    ssize_t result = fill_until_it_waits(lab, pair.client, piece, &total);
     observe_errno(lab, text("%zu-byte sends: a send that would wait, after 20 ms", piece), result,
                   EAGAIN);
+
+    WAIT_UNTIL(500, is_settled(pair.client) &&
+                        bytes_in(pair.server) + bytes_out(pair.client) == total);
+    int received = bytes_in(pair.server), waiting = bytes_out(pair.client);
     note_number(lab, text("%zu-byte sends: bytes taken", piece), (double)total, "bytes");
     observe_number(lab, text("%zu-byte sends: bytes at the receiver and the sender", piece),
                    received + waiting, total);
