@@ -144,7 +144,7 @@ typedef struct {
 
 /* All zero: what weir_go does. */
 typedef struct {
-    size_t stack_size; /* at least so much; 0: the configured size.  Threads ignore it */
+    size_t stack_size; /* at least so much, guard included; 0: as configured.  Threads ignore it */
     int worker;        /* from 1 to weir_config.workers; 0: the caller's.  Threads ignore it */
     const char *name;  /* as by weir_name; copied; may be NULL */
 } weir_fiber_opts;
@@ -162,8 +162,9 @@ weir_group *weir_group_open(const weir_group_opts *o);
 int weir_go(weir_group *g, int (*fn)(void *), void *arg);
 
 /* The same, with the `n` bytes at `arg` copied to the top of the new stack, and fn given the copy;
- * with 0 the pointer itself is passed on.  `o` may be NULL.  Fails also with EINVAL for a worker
- * that is not there, and ENOMEM for a stack larger than can be had.  Parks as weir_go does. */
+ * with 0 the pointer itself is passed on.  A large copy makes the stack larger.  `o` may be NULL.
+ * Fails also with EINVAL for a worker that is not there, and ENOMEM for a stack larger than can be
+ * had; memory that the other worker lacks is a fiber that returns ENOMEM.  Parks as weir_go does. */
 int weir_go_copy(weir_group *g, int (*fn)(void *), const void *arg, size_t n,
                  const weir_fiber_opts *o);
 

@@ -321,7 +321,10 @@ static void start_delivered(struct mail *m)
 static struct start *start_new(struct group *g, int (*fn)(void *), const void *arg,
                                size_t arg_len, char *name)
 {
-    struct start *s = calloc(1, sizeof *s + arg_len);
+    size_t size;
+    struct start *s = NULL;
+    if (!__builtin_add_overflow(sizeof *s, arg_len, &size))
+        s = calloc(1, size);
     if (!s)
         return NULL;
     s->group = g;
@@ -403,6 +406,20 @@ static int choose_worker(const struct group *g, const weir_fiber_opts *o, struct
     return 0;
 }
 
+/* An argument lies on the new stack.  One that would take more than an eighth of it gets room of
+ * its own besides.  Looked at here because the chosen worker has nobody to tell any more. */
+static int make_stack_fit(const struct worker *target, size_t arg_len, size_t *size)
+{
+    size_t usual = target->runtime->config.stack_size;
+    if (likely(arg_len <= usual / 8 && *size <= usual))
+        return 0;
+    if (arg_len > usual / 8 &&
+        __builtin_add_overflow(*size > usual ? *size : usual, arg_len, size))
+        return -ENOMEM;
+    int class = stack_class(target->runtime, *size);
+    return class < 0 ? class : 0;
+}
+
 static int start_elsewhere(struct worker *target, struct group *g, int (*fn)(void *),
                            const void *arg, size_t arg_len, size_t stack_size, char *name)
 {
@@ -464,6 +481,8 @@ int group_spawn(struct group *g, void *group_name, int (*fn)(void *), const void
         return error;
     }
     error = choose_worker(g, o, &target);
+    if (likely(!error) && target)
+        error = make_stack_fit(target, arg_len, &stack_size);
     bool is_here = likely(!error) && likely(target && target == worker_here);
     if (likely(is_here))
         error = start_member(target, g, fn, arg, arg_len, stack_size, name);

@@ -98,7 +98,7 @@ struct stack_arena *runtime_arena(struct runtime *r, int class)
         return arena;
     size_t size = r->config.stack_size << (class * STACK_CLASS_SHIFT);
     size_t count = STACKS_MAX >> (class * STACK_CLASS_SHIFT);
-    if (size > STACK_SIZE_MAX || stack_arena_new(&arena, size, count))
+    if (stack_arena_new(&arena, size, count))
         return NULL;
     struct stack_arena *other = NULL;
     if (atomic_compare_exchange_strong(&r->arenas[class], &other, arena))

@@ -134,9 +134,11 @@ int worker_open(struct worker *w, const struct io_backend *backend);
 void worker_close(struct worker *w);
 void worker_loop(struct worker *w);
 /* A new fiber, ready to run, or NULL: no memory.  *arg is copied onto its stack when arg_len > 0,
- * else `arg` itself is passed.  stack_size 0: the configured one. */
+ * which must have room for it; else `arg` itself is passed.  stack_size 0: the configured one. */
 struct task *fiber_new(struct worker *w, int (*fn)(void *), const void *arg, size_t arg_len,
                        size_t stack_size);
+/* The smallest class of stacks that has `size` bytes, or -ENOMEM: none has. */
+int stack_class(const struct runtime *r, size_t size);
 void task_init(struct task *t, struct worker *w, int (*fn)(void *));
 struct stack_arena *runtime_arena(struct runtime *r, int class); /* run.c; NULL: no memory */
 const struct task *task_at_top(const void *top); /* whose stack ends there */

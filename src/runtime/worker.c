@@ -282,16 +282,24 @@ static void fiber_main(void *arg)
     fiber_switch_last(&t->context, leave_for_next(w));
 }
 
-/* The pool of the smallest class that has `size` bytes, opened on first use. */
-static struct stack_pool *pool_for(struct worker *w, size_t size)
+int stack_class(const struct runtime *r, size_t size)
 {
-    size_t class_size = w->runtime->config.stack_size;
+    size_t class_size = r->config.stack_size;
     int class = 0;
     while (class_size < size) {
         class_size <<= STACK_CLASS_SHIFT;
-        if (++class == STACK_CLASSES)
-            return NULL;
+        if (++class == STACK_CLASSES || class_size > STACK_SIZE_MAX)
+            return -ENOMEM;
     }
+    return class;
+}
+
+/* The pool of the smallest class that has `size` bytes, opened on first use. */
+static struct stack_pool *pool_for(struct worker *w, size_t size)
+{
+    int class = stack_class(w->runtime, size);
+    if (unlikely(class < 0))
+        return NULL;
     struct stack_pool *pool = &w->pools[class];
     if (unlikely(!pool->arena)) {
         struct stack_arena *arena = runtime_arena(w->runtime, class);
