@@ -268,6 +268,8 @@ int weir_sleep(int64_t ns)
 {
     weir_time since = weir_now();
     int error = await_time(time_add(since, ns));
+    if (ns <= 0 && (error == -ETIME || error == -EAGAIN))
+        error = 0; /* there was nothing to wait for */
     return error ? fail(error, "sleep", "sleep", NULL, since) : 0;
 }
 

@@ -305,6 +305,10 @@ static int sleep_is_never_early(void *arg)
         CHECK(weir_now() - before >= 100 * WEIR_US);
     }
     CHECK_OK(weir_sleep(-5));
+    WEIR_DEADLINE(0);
+    CHECK_OK(weir_sleep(0)); /* nothing to wait for */
+    WEIR_TRY;
+    CHECK_OK(weir_sleep(-5));
     return 0;
 }
 
@@ -469,30 +473,6 @@ TEST(placed,
      "a fiber runs on the worker it was asked for, and a worker that is not there is EINVAL")
 {
     CHECK_EQ(weir_run(&(weir_config){ .workers = 3 }, workers_differ, NULL), 0);
-}
-
-static int deep(void *arg)
-{
-    char room[700 << 10];
-    memset(room, *(int *)arg, sizeof room);
-    return room[sizeof room / 2] == *(int *)arg ? 0 : 1;
-}
-
-static int big_stacks(void *arg)
-{
-    (void)arg;
-    int one = 1;
-    weir_group *g = weir_group_open(NULL);
-    weir_fiber_opts o = { .stack_size = 1 << 20 };
-    for (int i = 0; i < 10; i++)
-        CHECK_OK(weir_go_copy(g, deep, &one, sizeof one, &o));
-    CHECK_EQ(weir_group_wait(g), 0);
-    return weir_close(g);
-}
-
-TEST(stack_sizes, "a fiber gets the larger stack it asked for")
-{
-    CHECK_EQ(weir_run(&(weir_config){ .workers = 1 }, big_stacks, NULL), 0);
 }
 
 static int run_inside(void *arg)
