@@ -397,6 +397,8 @@ static int put(struct outbox *o, weir_msg *m)
 {
     if (m->len > o->opts.max_bytes)
         return -EMSGSIZE;
+    if (handle_is_closed(o->conn))
+        return -EBADF;
     for (;;) {
         int result;
         spin_lock(&o->lock);

@@ -294,6 +294,20 @@ NET_TEST(outbox_conn_closed, "once its connection is closed an outbox is EBADF, 
     CHECK_OK(weir_close(c[1]));
 }
 
+NET_TEST(outbox_conn_gone, "what is put after the connection was closed is not taken for sent")
+{
+    weir_conn *c[2];
+    tcp_pair(c);
+    weir_outbox *b = weir_outbox_open(c[0], NULL);
+    CHECK(b != NULL);
+    CHECK_EQ(put_text(b, "1"), 1);
+    CHECK_OK(weir_outbox_flush(b));
+    CHECK_OK(weir_close(c[0]));
+    CHECK_ERRNO(put_text(b, "2"), EBADF);
+    CHECK_OK(weir_close(b));
+    CHECK_OK(weir_close(c[1]));
+}
+
 NET_TEST(outbox_reset, "a reset by the peer is what putting and flushing report")
 {
     int fd;
