@@ -201,12 +201,14 @@ char *weir_addr_str(const weir_addr *a, char *buf, size_t n)
 {
     weir_addr copy = *a;
     sa_family_t family = a->len >= sizeof family ? a->u.sa.sa_family : AF_UNSPEC;
+    if (copy.len > sizeof copy.u)
+        copy.len = sizeof copy.u;
     if (n == 0)
         return buf;
     if (family == AF_INET || family == AF_INET6)
         print_inet(&copy, buf, n);
     else if (family == AF_UNIX)
-        print_unix(a, buf, n);
+        print_unix(&copy, buf, n);
     else if (family == AF_UNSPEC)
         snprintf(buf, n, "(no address)");
     else

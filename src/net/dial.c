@@ -139,12 +139,12 @@ static int attempt(struct dial *d, const weir_addr *a, int left)
 
 /* ---- all of them ---- */
 
-static int dial_addrs(struct dial *d)
+static int dial_addrs(struct dial *d, const char *where)
 {
     const struct endpoint *e = &d->endpoint;
     if (e->kind == ENDPOINT_NAME) {
         int count =
-            name_resolve(e->host, NULL, d->opts->family, d->addrs, ADDRS_MAX, "dial");
+            name_resolve(e->host, NULL, d->opts->family, d->addrs, ADDRS_MAX, "dial", where);
         for (int i = 0; i < count; i++)
             addr_set_port(&d->addrs[i], e->port);
         return count;
@@ -207,12 +207,12 @@ static weir_conn *conn_of(struct dial *d, int fd)
 
 static weir_conn *dial(struct dial *d, const char *where)
 {
-    if (endpoint_parse(&d->endpoint, where, "dial"))
+    if (endpoint_parse(&d->endpoint, where, "dial") || sock_check(d->opts, "dial"))
         return NULL;
     if (d->endpoint.kind == ENDPOINT_FD)
         return weir_conn_fd(d->endpoint.fd);
     d->text_len = (size_t)snprintf(d->text, sizeof d->text, "dial %.*s: ", ENDPOINT_SHOWN, where);
-    d->count = dial_addrs(d);
+    d->count = dial_addrs(d, where);
     int fd = d->count < 0 ? d->count : dial_each(d);
     if (fd < 0)
         return errno = -fd, NULL;

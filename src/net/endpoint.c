@@ -73,7 +73,7 @@ static int parse_host(struct endpoint *e, const char *at, const char *colon, con
 static int parse_tcp(struct endpoint *e, const char *at, const char *where, const char *op)
 {
     const char *end = at + strlen(at), *colon = strrchr(at, ':');
-    if (!colon)
+    if (!colon || end[-1] == ']')
         return refuse(-EINVAL, op, where, "no port; tcp://host:port");
     e->port = addr_parse_port(colon + 1, end);
     if (e->port < 0)

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "../io/op.h"
+#include "../runtime/error.h"
 #include "budget.h"
 #include "subject.h"
 
@@ -128,14 +129,21 @@ static int prepare(int fd, struct origin *o)
     return 0;
 }
 
-static int refuse(int error, int fd)
+static int refuse(int error, int fd, bool listens)
 {
+    char words[ERROR_WORDS];
+    if (error == -EBADF)
+        return fail_text(error, "adopt", "adopt", "descriptor %d is not open", fd);
     if (error == -ENOTSOCK)
         return fail_text(error, "adopt", "adopt",
                          "descriptor %d is not a socket; weir_poll waits for any descriptor", fd);
     if (error == -EPROTOTYPE)
         return fail_text(error, "adopt", "adopt", "descriptor %d is not a stream socket", fd);
-    return fail_text(error, "adopt", "adopt", "descriptor %d: %s", fd, strerrordesc_np(-error));
+    if (error == -EINVAL)
+        return fail_text(error, "adopt", "adopt", "descriptor %d %s", fd,
+                         listens ? "listens, which is for weir_listener_fd" : "does not listen");
+    return fail_text(error, "adopt", "adopt", "descriptor %d: %s", fd,
+                     error_words(-error, words, sizeof words));
 }
 
 static int conn_adopt(weir_conn **name, int fd, int family, const weir_addr *peer)
@@ -171,7 +179,7 @@ weir_conn *weir_conn_fd(int fd)
         error = sock_name(fd, true, &peer);
     if (!error)
         error = conn_adopt(&name, fd, family, &peer);
-    return error ? refuse(error, fd), NULL : name;
+    return error ? refuse(error, fd, listens), NULL : name;
 }
 
 static int listener_adopt(weir_listener **name, int fd, int family)
@@ -201,5 +209,5 @@ weir_listener *weir_listener_fd(int fd)
         error = -EINVAL;
     if (!error)
         error = listener_adopt(&name, fd, family);
-    return error ? refuse(error, fd), NULL : name;
+    return error ? refuse(error, fd, listens), NULL : name;
 }

@@ -162,12 +162,13 @@ static int listen_any(int port, const weir_opts *o, weir_addr *a)
 }
 
 /* The first address of the name that works.  *told: the failure is recorded already. */
-static int listen_name(const struct endpoint *e, const weir_opts *o, weir_addr *a, bool *told)
+static int listen_name(const struct endpoint *e, const char *where, const weir_opts *o,
+                       weir_addr *a, bool *told)
 {
     weir_addr *all = calloc(ADDRS_MAX, sizeof *all);
     if (!all)
         return -ENOMEM;
-    int count = name_resolve(e->host, NULL, o->family, all, ADDRS_MAX, "listen");
+    int count = name_resolve(e->host, NULL, o->family, all, ADDRS_MAX, "listen", where);
     int fd = count < 0 ? count : -ENOENT;
     *told = count < 0;
     for (int i = 0; i < count && fd < 0; i++) {
@@ -179,14 +180,15 @@ static int listen_name(const struct endpoint *e, const weir_opts *o, weir_addr *
     return fd;
 }
 
-static int listen_endpoint(const struct endpoint *e, const weir_opts *o, weir_addr *a, bool *told)
+static int listen_endpoint(const struct endpoint *e, const char *where, const weir_opts *o,
+                           weir_addr *a, bool *told)
 {
     *told = false;
     *a = e->addr;
     if (e->kind == ENDPOINT_ANY)
         return listen_any(e->port, o, a);
     if (e->kind == ENDPOINT_NAME)
-        return listen_name(e, o, a, told);
+        return listen_name(e, where, o, a, told);
     if (o->family && a->u.sa.sa_family != AF_UNIX && a->u.sa.sa_family != o->family)
         return -EAFNOSUPPORT;
     return listen_at(a, o);
@@ -199,7 +201,7 @@ static weir_listener *listener_open(const struct endpoint *e, const char *where,
     weir_listener *name = NULL;
     struct listener *l;
     bool told;
-    int fd = listen_endpoint(e, o, &a, &told);
+    int fd = listen_endpoint(e, where, o, &a, &told);
     if (fd < 0) {
         char why[ERROR_WORDS];
         if (!told)
@@ -225,13 +227,15 @@ weir_listener *weir_listen(const char *where, const weir_opts *o)
 {
     static const weir_opts none;
     struct endpoint e;
+    if (!o)
+        o = &none;
     if (!task_self())
         return fail(-ENOMEM, "listen", "listen", NULL, 0), NULL;
-    if (endpoint_parse(&e, where, "listen"))
+    if (endpoint_parse(&e, where, "listen") || sock_check(o, "listen"))
         return NULL;
     if (e.kind == ENDPOINT_FD)
         return weir_listener_fd(e.fd);
-    return listener_open(&e, where, o ? o : &none);
+    return listener_open(&e, where, o);
 }
 
 /* ---- accepting ---- */

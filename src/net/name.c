@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <string.h>
 
+#include "../runtime/error.h"
 #include "../runtime/lane.h"
 #include "addr.h"
 #include "endpoint.h"
@@ -167,17 +168,35 @@ static int collect(const struct addrinfo *found, weir_addr *out, int max)
     return count;
 }
 
-static int look_up(const char *host, const char *service, int family, weir_addr *out, int max,
-                   const char *op)
+/* "dial tcp://a.example:80: a.example: the deadline passed (5.0 s)" */
+static void tell(int error, const char *why, const char *op, const char *where, const char *host,
+                 weir_time since)
 {
+    char took[ERROR_TIME];
+    int64_t elapsed = weir_now() - since;
+    struct task *t = task_self();
+    error_time(elapsed, took, sizeof took);
+    if (where)
+        fail_text(error, op, "resolve", "%s %.*s: %.80s: %s%s", op, ENDPOINT_SHOWN, where, host,
+                  why, took);
+    else
+        fail_text(error, op, "resolve", "%.160s: %s%s", host, why, took);
+    if (t->error)
+        t->error->elapsed = elapsed;
+}
+
+static int look_up(const char *host, const char *service, int family, weir_addr *out, int max,
+                   const char *op, const char *where)
+{
+    char words[ERROR_WORDS];
     weir_time since = weir_now();
     struct lookup *l = lookup_new(host, service, family);
     int result = l ? lookup_run(l) : -ENOMEM;
     if (result) {
-        fail(result, op, "resolve", NULL, since);
+        tell(result, error_words(-result, words, sizeof words), op, where, host, since);
     } else if (l->code) {
         result = code_error(l);
-        fail_text(result, op, "resolve", "%.160s: %s", host, gai_strerror(l->code));
+        tell(result, gai_strerror(l->code), op, where, host, since);
     } else {
         result = collect(l->found, out, max);
     }
@@ -202,30 +221,40 @@ static int take_numeric(const char *host, const char *service, weir_addr *out)
     return addr_parse_inet(out, text, text + len) == 0;
 }
 
+/* getaddrinfo(3) takes 65616 for port 80. */
+static bool is_impossible_port(const char *service)
+{
+    size_t len = strlen(service);
+    return strspn(service, "0123456789") == len && addr_parse_port(service, service + len) < 0;
+}
+
 int name_resolve(const char *host, const char *service, int family, weir_addr *out, int max,
-                 const char *op)
+                 const char *op, const char *where)
 {
     size_t len = host ? strlen(host) : 0;
-    int error = 0;
-    if (!len || max < 1)
-        error = -EINVAL;
+    const char *why = NULL;
+    int error = -EINVAL;
+    if (!len)
+        why = "no host name";
+    else if (max < 1)
+        why = "no room for an address";
+    else if (service && is_impossible_port(service))
+        why = "a port is a number from 0 to 65535";
     else if (len > NAME_MAX_DNS + (host[len - 1] == '.'))
-        error = -ENAMETOOLONG;
-    if (error) {
-        fail_text(error, op, "resolve", len ? max < 1 ? "no room for an address"
-                                                      : "a host name has at most 253 bytes"
-                                            : "no host name");
+        error = -ENAMETOOLONG, why = "a host name has at most 253 bytes";
+    if (why) {
+        fail_text(error, op, "resolve", "%s", why);
         return error;
     }
     if (take_numeric(host, service, out) && (!family || out->u.sa.sa_family == family))
         return 1;
-    return look_up(host, service, family, out, max, op);
+    return look_up(host, service, family, out, max, op, where);
 }
 
 int weir_resolve(const char *host, const char *service, weir_addr *out, int max)
 {
     if (!task_self())
         return fail(-ENOMEM, "resolve", "resolve", NULL, 0);
-    int count = name_resolve(host, service, AF_UNSPEC, out, max, "resolve");
+    int count = name_resolve(host, service, AF_UNSPEC, out, max, "resolve", NULL);
     return count < 0 ? -1 : count;
 }

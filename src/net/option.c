@@ -104,9 +104,10 @@ static _Atomic int64_t *stall_of(const struct subject *s, weir_opt o)
 
 /* ---- all of them ---- */
 
+/* The kernel takes a negative size, or mark, for a very large one. */
 static int set_int(const struct subject *s, weir_opt o, int64_t v)
 {
-    if (v < INT32_MIN || v > UINT32_MAX) /* marks and low-water marks are unsigned */
+    if (v < 0 || v > UINT32_MAX) /* marks and low-water marks are unsigned */
         return -EINVAL;
     return sock_set(s->fd, plain[o].level, plain[o].name, (int)(uint32_t)v);
 }
@@ -134,7 +135,7 @@ static int subject_set(const struct subject *s, weir_opt o, int64_t v)
     case WEIR_O_LINGER:
         return set_linger(s, v);
     case WEIR_O_PACING:
-        return pacing(s, &v, true);
+        return v < 0 ? -EINVAL : pacing(s, &v, true);
     case WEIR_O_READ_STALL:
     case WEIR_O_WRITE_STALL:
         if (v < 0)

@@ -2,6 +2,7 @@
  *
  * A TCP socket has no Nagle delay, notices a dead peer when idle (keepalive after 60 s) and when
  * busy (data unacknowledged for 30 s), unless weir_opts says otherwise.                       */
+#include <inttypes.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 
@@ -114,6 +115,25 @@ void sock_reset_on_close(int fd)
 }
 
 /* ---- options ---- */
+
+int sock_check(const weir_opts *o, const char *op)
+{
+    const struct {
+        const char *name;
+        int64_t value;
+    } limits[] = {
+        { "backlog", o->backlog },       { "rcvbuf", o->rcvbuf },
+        { "sndbuf", o->sndbuf },         { "read_stall", o->read_stall },
+        { "write_stall", o->write_stall },
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(limits); i++)
+        if (limits[i].value < 0) {
+            fail_text(-EINVAL, op, "options", "%s is %" PRId64 ": it cannot be negative",
+                      limits[i].name, limits[i].value);
+            return -EINVAL;
+        }
+    return 0;
+}
 
 static int64_t units_up(int64_t ns, int64_t unit, int64_t most)
 {

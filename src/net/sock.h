@@ -20,6 +20,8 @@ int sock_option(int fd, int level, int name, void *value, socklen_t *len, bool s
 /* A close(2) to come answers the peer with a reset. */
 void sock_reset_on_close(int fd);
 
+/* 0, or -EINVAL, which weir_error() explains in the name of `op`: no socket can have that. */
+int sock_check(const weir_opts *o, const char *op);
 /* What `o` asks of a socket, and weir's defaults, before connect or listen.  Linux hands the
  * options of a listening TCP socket down to what it accepts. */
 int sock_setup(int fd, int family, const weir_opts *o, bool listens);

@@ -69,7 +69,7 @@ static void make_text(weir_err *e)
     bool phase = e->phase && strcmp(e->phase, e->op) != 0;
     error_words(e->code, what, sizeof what);
     error_time(e->elapsed, took, sizeof took);
-    if (e->addr.len)
+    if (e->addr.len > sizeof e->addr.u.sa.sa_family) /* else a Unix socket without a name */
         weir_addr_str(&e->addr, address, sizeof address);
     snprintf(e->text, sizeof e->text, "%s%s%s%s%s: %s%s", e->op, phase ? " " : "",
              phase ? e->phase : "", address[0] ? " " : "", address, what, took);

@@ -120,6 +120,10 @@ TEST(addr_print, "any address prints, within the room given, and disturbs no ter
     a.len = sizeof(sa_family_t);
     a.u.sa.sa_family = AF_UNIX;
     CHECK_STR(weir_addr_str(&a, buf, sizeof buf), "unix:");
+    memset(a.u.b + sizeof(sa_family_t) + 1, 'x', sizeof a.u.b - sizeof(sa_family_t) - 1);
+    a.len = 9999; /* no more than there is room for is looked at */
+    CHECK_EQ(strlen(weir_addr_str(&a, buf, sizeof buf)),
+             strlen("unix:@") + sizeof a.u.b - sizeof(sa_family_t) - 1);
     CHECK_OK(weir_addr_parse(&a, "unix:/a\n\x1b[2J"));
     CHECK_STR(weir_addr_str(&a, buf, sizeof buf), "unix:/a??[2J");
     CHECK_OK(weir_addr_parse(&a, "255.255.255.255:65535"));

@@ -18,6 +18,7 @@ static const struct refused {
     const char *says;
 } refused[] = {
     { "tcp://127.0.0.1", EINVAL, "port" },
+    { "tcp://[::1]", EINVAL, "no port" },
     { "tcp://127.0.0.1:", EINVAL, "port" },
     { "tcp://127.0.0.1:65536", EINVAL, "65535" },
     { "tcp://127.0.0.1:http", EINVAL, "port" },
@@ -94,6 +95,18 @@ NET_TEST(resolve, "numeric hosts and ports are taken as they are, names are look
     CHECK(strstr(weir_error()->text, "localhost") != NULL);
 }
 
+NET_TEST(resolve_port, "a port that cannot be is refused, for a name as for an address")
+{
+    static const char *const hosts[] = { "localhost", "127.0.0.1", "::1" };
+    static const char *const ports[] = { "65536", "99999", "4294967376", "" };
+    weir_addr a;
+    for (size_t i = 0; i < sizeof hosts / sizeof *hosts; i++)
+        for (size_t j = 0; j < sizeof ports / sizeof *ports; j++) {
+            CHECK_ERRNO(weir_resolve(hosts[i], ports[j], &a, 1), EINVAL);
+            CHECK(strstr(weir_error()->text, "65535") != NULL);
+        }
+}
+
 NET_TEST(resolve_fails, "a name that cannot be found says so, with the resolver's reason")
 {
     char name[80], where[100];
@@ -107,6 +120,9 @@ NET_TEST(resolve_fails, "a name that cannot be found says so, with the resolver'
     snprintf(where, sizeof where, "tcp://%s:80", name);
     CHECK_NULL_ERRNO(weir_dial(where, NULL), weir_error()->code);
     CHECK_STR(weir_error()->phase, "resolve");
+    CHECK_EQ(strncmp(weir_error()->text, "dial tcp://aaa", 14), 0);
+    CHECK_NULL_ERRNO(weir_listen(where, NULL), weir_error()->code);
+    CHECK_EQ(strncmp(weir_error()->text, "listen tcp://aaa", 16), 0);
 }
 
 /* A name server on 127.0.0.1 that hears and never answers, for this process alone. */
@@ -139,6 +155,8 @@ static int dial_late(void *arg)
     CHECK_NULL_ERRNO(weir_dial("tcp://silent.test:80", NULL), ETIME);
     CHECK(weir_now() - start < 2 * WEIR_SEC);
     CHECK_STR(weir_error()->phase, "resolve");
+    CHECK(weir_error()->elapsed >= 50 * WEIR_MS);
+    CHECK(strstr(weir_error()->text, "dial tcp://silent.test:80: ") != NULL);
     return 0;
 }
 

@@ -66,6 +66,7 @@ NET_TEST(adopt_refused, "what is no connected stream socket is not adopted, and 
     close(pipes[0]);
     close(pipes[1]);
     CHECK_NULL_ERRNO(weir_conn_fd(pipes[0]), EBADF);
+    CHECK(strstr(weir_error()->text, "not open") != NULL);
     CHECK_NULL_ERRNO(weir_conn_fd(-1), EBADF);
     int fd = CHECK_OK(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
     CHECK_NULL_ERRNO(weir_conn_fd(fd), EPROTOTYPE);
@@ -73,8 +74,10 @@ NET_TEST(adopt_refused, "what is no connected stream socket is not adopted, and 
     fd = CHECK_OK(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     CHECK_NULL_ERRNO(weir_conn_fd(fd), ENOTCONN);
     CHECK_NULL_ERRNO(weir_listener_fd(fd), EINVAL);
+    CHECK(strstr(weir_error()->text, "does not listen") != NULL);
     CHECK_OK(listen(fd, 1));
     CHECK_NULL_ERRNO(weir_conn_fd(fd), EINVAL);
+    CHECK(strstr(weir_error()->text, "weir_listener_fd") != NULL);
     weir_listener *l = weir_listener_fd(fd);
     CHECK(l != NULL);
     {
@@ -251,6 +254,9 @@ NET_TEST(options, "an option that is set is what get reports and what the kernel
     CHECK_ERRNO(weir_set(c[0], WEIR_O_TTL, 256), EINVAL);
     CHECK_ERRNO(weir_set(c[0], WEIR_O_TTL, -1), EINVAL);
     CHECK_ERRNO(weir_set(c[0], WEIR_O_RCVBUF, INT64_MAX), EINVAL);
+    CHECK_ERRNO(weir_set(c[0], WEIR_O_RCVBUF, -1), EINVAL);
+    CHECK_ERRNO(weir_set(c[0], WEIR_O_NOTSENT_LOWAT, -1), EINVAL);
+    CHECK_ERRNO(weir_set(c[0], WEIR_O_PACING, -1), EINVAL);
     CHECK_ERRNO(weir_set(c[0], WEIR_O_READ_STALL, -1), EINVAL);
     CHECK_ERRNO(weir_set(c[0], (weir_opt)99, 1), EINVAL);
     CHECK_ERRNO(weir_get(c[0], (weir_opt)99, &v), EINVAL);

@@ -216,6 +216,27 @@ NET_TEST(listen_fails, "an address that is not here, or not of the family, is re
     CHECK_OK(weir_close(l));
 }
 
+NET_TEST(opts_refused, "a limit that is negative is refused by its name, not passed on")
+{
+    static const struct {
+        const char *name;
+        weir_opts opts;
+    } rows[] = {
+        { "backlog", { .backlog = -1 } },       { "rcvbuf", { .rcvbuf = -1 } },
+        { "sndbuf", { .sndbuf = -5 } },         { "read_stall", { .read_stall = -1 } },
+        { "write_stall", { .write_stall = -1 } },
+    };
+    char where[ENDPOINT];
+    weir_listener *l = listen_local(where, NULL);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        CHECK_NULL_ERRNO(weir_listen("tcp://127.0.0.1:0", &rows[i].opts), EINVAL);
+        CHECK(strstr(weir_error()->text, rows[i].name) != NULL);
+        CHECK_NULL_ERRNO(weir_dial(where, &rows[i].opts), EINVAL);
+        CHECK(strstr(weir_error()->text, rows[i].name) != NULL);
+    }
+    CHECK_OK(weir_close(l));
+}
+
 /* ---- no descriptor left ---- */
 
 static atomic_int accepted;

@@ -135,6 +135,20 @@ static void printed(void)
     capture_end(&captured);
 }
 
+static void unnamed_address_is_left_out(void)
+{
+    char byte;
+    weir_conn *c[2];
+    CHECK_OK(weir_pair(c));
+    CHECK_OK(weir_shutdown(c[0], SHUT_WR));
+    CHECK_ERRNO(weir_write(c[0], "x", 1), EPIPE);
+    CHECK_EQ(strncmp(weir_error()->text, "write: broken pipe", 18), 0); /* and perhaps the time */
+    CHECK_EQ(weir_write(c[1], "x", 1), 1);
+    CHECK_OK(weir_close(c[1]));
+    CHECK_EQ(weir_read(c[0], &byte, 1), 1);
+    CHECK_OK(weir_close(c[0]));
+}
+
 static weir_conn *kept[2];
 
 static int make_kept(void *arg)
@@ -172,5 +186,7 @@ TEST_TABLE(errors)
     add_places(EVERYWHERE, "each task has its own last error", each_task_has_its_own);
     add_places(EVERYWHERE, "a call that failed is what weir_error describes",
                real_failures_are_recorded);
+    add_places(EVERYWHERE, "the text leaves out an address that has no name",
+               unnamed_address_is_left_out);
     add_places(EVERYWHERE, "weir_perror prints a line and keeps errno", printed);
 }
