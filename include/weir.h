@@ -163,8 +163,7 @@ int weir_go(weir_group *g, int (*fn)(void *), void *arg);
 
 /* The same, with the `n` bytes at `arg` copied to the top of the new stack, and fn given the copy;
  * with 0 the pointer itself is passed on.  A large copy makes the stack larger.  `o` may be NULL.
- * Fails also with EINVAL for a worker that is not there, and ENOMEM for a stack larger than can be
- * had; memory that the other worker lacks is a fiber that returns ENOMEM.  Parks as weir_go does. */
+ * Fails also with EINVAL (no such worker) and ENOMEM (no such stack).  Parks as weir_go does. */
 int weir_go_copy(weir_group *g, int (*fn)(void *), const void *arg, size_t n,
                  const weir_fiber_opts *o);
 
@@ -182,8 +181,8 @@ int weir_group_drain(weir_group *g);
 int weir_group_cancel(weir_group *g);
 
 /* Runs fn(arg) on a helper thread and returns its result, errno included.  For code that blocks:
- * files, libraries.  Parks, and while fn runs neither deadline nor cancellation ends the wait; a
- * fiber cancelled before gets ECANCELED and fn is not begun.  A plain thread calls fn itself. */
+ * files, libraries.  Parks, whatever the deadline, WEIR_TRY even; a fiber that was cancelled before
+ * gets ECANCELED and fn is not begun.  A plain thread and weir_native call fn themselves. */
 int weir_blocking(int (*fn)(void *), void *arg);
 
 /* Runs fn(arg) on the worker's own stack, which is as large as a thread's, and returns its result.
@@ -214,8 +213,8 @@ int weir_resolve(const char *host, const char *service, weir_addr *out, int max)
  * with EINVAL, ENAMETOOLONG (a path over 107 bytes), ENODEV (no such interface).  Never parks. */
 int weir_addr_parse(weir_addr *a, const char *text);
 
-/* Prints an address to `buf` of `n` bytes, cut off if need be, and returns `buf`.  What has a name
- * can be read back by weir_addr_parse.  Never parks, never fails. */
+/* Prints an address to `buf` of `n` bytes, cut off if need be, and returns `buf`, which
+ * weir_addr_parse reads back unless a byte is shown as '?' for a terminal's sake.  Never parks. */
 char *weir_addr_str(const weir_addr *a, char *buf, size_t n);
 
 /* The address at this end of a conn or listener (getsockname(2)); IPv4 in IPv6 is shown as IPv4.
@@ -228,7 +227,8 @@ int weir_peer(void *h, weir_addr *a);
 
 /* ---- Streams ---- */
 /* For weir_listen and weir_dial; a listener's are handed down to its conns.  All zero is good.
- * Unix sockets know only backlog, the buffers, the stall limits and unlink_on_close. */
+ * Unix sockets know only backlog, the buffers, the stall limits and unlink_on_close; a descriptor
+ * ("fd:number") stays as it is.  Negative is EINVAL where nothing is said of it. */
 typedef struct {
     const char *bind_to;  /* dial: from this address, perhaps with a port, or network device */
     int backlog;          /* listen(2); 0: SOMAXCONN */
@@ -266,8 +266,7 @@ weir_conn *weir_accept(weir_listener *l, weir_addr *peer);
  * ETIMEDOUT...; weir_error()->text has a line for each address tried.  Parks. */
 weir_conn *weir_dial(const char *where, const weir_opts *o);
 
-/* Gives two conns that are each other's peer.  Returns 0.  Fails as socketpair(2).  Never
- * parks. */
+/* Gives two conns, each the other's peer.  Returns 0.  Fails as socketpair(2).  Never parks. */
 int weir_pair(weir_conn *c[2]);
 
 /* Reads at least one byte, at most `n`; returns how many, 0 at the end of the stream or when n is
@@ -495,8 +494,7 @@ typedef struct { uint64_t _[3]; } weir_mutex;
 /* A condition; all zero is ready, nothing needs release. */
 typedef struct { uint64_t _[2]; } weir_cond;
 
-/* Locks, in the order of asking; a free one even when cancelled or too late.  Returns 0.
- * Parks. */
+/* Locks, in the order of asking; a free one even if cancelled or too late.  Returns 0.  Parks. */
 int weir_lock(weir_mutex *m);
 
 /* Unlocks, in any fiber or thread; one that is not locked traps.  Returns 0.  Never parks. */
@@ -533,9 +531,10 @@ typedef struct {
 } weir_outbox_opts;
 
 /* Gives an outbox for a conn, which it borrows until both are closed; from now on nobody else
- * should write to the conn.  A fiber beside it sends; opened in a plain thread there is none, and
- * putting and flushing send.  `o` may be NULL.  Fails with EBADF, EINVAL, ENOMEM, ENFILE.  Never
- * parks.  weir_close drops what was not sent, and resets the conn amid a message: flush first. */
+ * should write to the conn.  A fiber beside it sends, and weir_run waits for that until the outbox
+ * is closed; opened in a plain thread there is none, and putting and flushing send.  `o` may be
+ * NULL.  Fails with EBADF, EINVAL, ENOMEM, ENFILE.  Never parks.  weir_close drops what was not
+ * sent, and resets the conn amid a message: flush first. */
 weir_outbox *weir_outbox_open(weir_conn *c, const weir_outbox_opts *o);
 
 /* Queues a message, whole and in order, with a reference of its own.  Returns 1, or 0 when it was
