@@ -219,12 +219,15 @@ static void draw_row(const struct canvas *c, const char *const *cells, const int
     bool is_more = true;
     memcpy(rest, cells, (size_t)count * sizeof *rest);
     while (is_more) {
+        int blanks = c->indent;
         is_more = false;
-        begin_line(c);
         for (int i = 0; i < count; i++) {
             int len = text_line(rest[i], widths[i]);
-            int pad = i + 1 < count ? widths[i] + CELL_GAP - text_width_of(rest[i], len) : 0;
-            printf("%.*s%*s", len, rest[i], pad, "");
+            if (len > 0) {
+                printf("%*s%.*s", blanks, "", len, rest[i]);
+                blanks = 0;
+            }
+            blanks += widths[i] + CELL_GAP - text_width_of(rest[i], len);
             rest[i] += len;
             rest[i] += strspn(rest[i], " ");
             is_more = is_more || *rest[i];

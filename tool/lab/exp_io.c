@@ -201,7 +201,8 @@ static void ask_for_ten(struct lab *lab, const char *what, enum then then, int f
     if (then != NOTHING_COMES)
         child = spawn(lab, act_then, &half);
     observe_number(lab, what, recv(fd, buf, 10, flags), expected);
-    box(lab, 1, buf);
+    cell(lab, what, false);
+    cell(lab, buf, true);
     if (child)
         reap(lab, child);
     CLOSE(half.pair.client, half.pair.server);
@@ -214,17 +215,13 @@ static void handle_signal(int number)
 
 static enum verdict waitall(struct lab *lab)
 {
-    char buf[16];
+    char buf[16] = "";
     struct sigaction action = { .sa_handler = handle_signal, .sa_flags = SA_RESTART };
     sigaction(SIGUSR1, &action, NULL);
-    picture(lab, BOXES, 0, "five bytes wait, recv asks for ten, five more come", "sent",
-            "received");
-    box(lab, 0, "hello");
-    box(lab, 0, "world");
+    picture(lab, TABLE, 0, "\"hello\" waits, and recv asks for ten bytes", NULL, NULL);
+    cell(lab, "what happens", false);
+    cell(lab, "recv gives", true);
     ask_for_ten(lab, "the other five come", REST_COMES, MSG_WAITALL, 10);
-    picture(lab, BOXES, 0, "what recv asking for ten gives in the other cases", "sent",
-            "received");
-    box(lab, 0, "hello");
     ask_for_ten(lab, "without MSG_WAITALL", NOTHING_COMES, 0, 5);
     ask_for_ten(lab, "the stream ends", END_COMES, MSG_WAITALL, 5);
     ask_for_ten(lab, "a signal comes, with SA_RESTART", SIGNAL_COMES, MSG_WAITALL, 5);
@@ -234,6 +231,8 @@ static enum verdict waitall(struct lab *lab)
     struct udp_pair udp = udp_pair(lab);
     send_text(lab, udp.a, "hello");
     observe_number(lab, "a datagram of five", recv(udp.b, buf, 10, MSG_WAITALL), 5);
+    cell(lab, "a datagram of five", false);
+    cell(lab, buf, true);
     CLOSE(udp.a, udp.b);
     return conclude(lab, REFINED, "it waits for all, unless a signal or the end comes first, as "
                                   "told; but also not longer than SO_RCVTIMEO, not at all "

@@ -27,9 +27,10 @@ static bool is_settled(int fd)
 
 /* ---- win-1: where the bytes are when no more fit ---- */
 
-/* A send that may wait for a moment, when the buffers are full; its result, and errno. One that finds
- * room all the same is among those that fill them: tcp_new_space() makes a send buffer that was found
- * full larger when the next acknowledgement comes, the answer to a window probe for instance. */
+/* A send that may wait for a moment, when the buffers are full; its result, and errno. One that
+ * finds room all the same is among those that fill them: tcp_new_space() makes a send buffer that
+ * was found full larger when the next acknowledgement comes, the answer to a window probe for
+ * instance. */
 static ssize_t fill_until_it_waits(struct lab *lab, int fd, size_t piece, long long *total)
 {
     struct timeval patience = { .tv_usec = 20000 };

@@ -70,13 +70,14 @@ static const char style[] =
     ".axis,.grid,.line,.curve{fill:none;stroke:var(--dim);stroke-width:1}.grid{stroke:var(--edge)}"
     ".line{stroke:var(--ink)}.head{fill:var(--ink)}.full{fill:var(--full)}.hollow{fill:var(--wash);"
     "stroke:var(--dim)}.marked{fill:var(--mark);stroke:var(--ink);stroke-width:1.5}"
-    ".curve{stroke-width:1.5}.sign{fill:var(--paper);stroke-width:1.5}\n"
+    ".curve{stroke-width:1.5}.curve:is(.c1,.c3,.c5){stroke-dasharray:6 5}"
+    ".sign{fill:var(--paper);stroke-width:1.5}\n"
     ".c0{stroke:var(--blue)}.c1{stroke:var(--red)}.c2{stroke:var(--green)}.c3{stroke:var(--c3)}"
     ".c4{stroke:var(--amber)}.c5{stroke:var(--c5)}\n"
     "@media screen and (max-width:30rem){.rows table{font-size:.8rem}"
     ".rows th,.rows td{padding-right:.5rem}}\n"
     "@media print{html{font-size:9pt}body{max-width:none;padding:0}"
-    "h2,h3,dt,thead,figcaption{break-after:avoid}figure,tr,dd{break-inside:avoid}"
+    "h2,h3,h3+p,dt,thead,figcaption{break-after:avoid}figure,tr,dd{break-inside:avoid}"
     "figure{flex-basis:26rem}"
     "a{color:inherit;text-decoration:none}}\n";
 

@@ -233,7 +233,8 @@ static void draw_ticks(struct sheet *s, const struct scale *x, const struct scal
     }
 }
 
-/* Each curve has its own sign beside its colour. */
+/* Each curve has its own sign beside its colour, and every other one is dashed, so that one which
+ * lies below another can be seen. */
 static void draw_sign(struct sheet *s, int curve, double x, double y)
 {
     static const char *const signs[] = {
