@@ -413,13 +413,16 @@ def leftovers():
 
 @promise("killed in the middle of an experiment, the lab leaves no process and no file")
 def _():
-    for number in (signal.SIGKILL, signal.SIGINT, signal.SIGTERM):
-        program = start(WEIR, "lab", "two-msl", "--json")
-        program.line()
-        check_equal(program.stop(number), -number, "the status")
-    # That every process ends is what the harness waits for, since they become its own.
-    wait_for_orphans()
-    check_equal(leftovers(), set(), "the files that are left")
+    for number, words, lines in ((signal.SIGKILL, "two-msl", 1), (signal.SIGINT, "two-msl", 1),
+                                 (signal.SIGTERM, "two-msl", 1), (signal.SIGKILL, "all", 5),
+                                 (signal.SIGKILL, "all", 20), (signal.SIGKILL, "io", 3)):
+        program = start(WEIR, "lab", words, "--json")
+        for _ in range(lines):
+            program.line()
+        check_equal(program.stop(number), -number, f"the status of {words}")
+        # That every process ends is what the harness waits for, since they become its own.
+        wait_for_orphans()
+        check_equal(leftovers(), set(), f"the files that {words} leaves")
 
 
 @promise("no experiment leaves a file behind", WHOLE_RUN_SECONDS)
