@@ -191,6 +191,17 @@ static enum verdict hangs(struct lab *lab)
     return CONFIRMED;
 }
 
+TEST(runner_refused, "what is refused in a network of its own is not blamed on the namespace")
+{
+    struct lab *lab = record_new();
+    struct world private = { .is_private = true };
+    CHECK(lab && (geteuid() != 0 || setresuid(65534, 65534, 65534) == 0));
+    lab->is_own_net = true;
+    CHECK(!world_has(lab, &private, NEEDS_NET | NEEDS_CAPTURE));
+    check_end(lab, SKIPPED, "to see packets (CAP_NET_RAW); this kernel refuses");
+    CHECK(lab->remedy[0]);
+}
+
 TEST(runner_ends, "an experiment that gives up, crashes, exits or hangs fails and keeps its rows")
 {
     static const struct {

@@ -465,28 +465,42 @@ static const struct experiment addr_5 = {
 
 /* ---- addr-6: the order of bytes ---- */
 
+enum { TO_BIND = 3000, TO_BIND_MAX = 3099 };
+
+/* Stores the port as the processor has it. Without a network of its own the experiment shares the
+ * ports with everybody, so it takes the first that is free when it is read the wrong way. */
+static struct sockaddr_in bind_carelessly(struct lab *lab, int fd)
+{
+    struct sockaddr_in wrong = { .sin_family = AF_INET, .sin_port = TO_BIND };
+    while (bind(fd, (struct sockaddr *)&wrong, sizeof wrong) != 0)
+        must(lab, errno == EADDRINUSE && wrong.sin_port++ < TO_BIND_MAX ? 0 : -1,
+             "bind without htons");
+    return wrong;
+}
+
 static enum verdict byte_order(struct lab *lab)
 {
-    struct sockaddr_in wrong = { .sin_family = AF_INET, .sin_port = 3000 };
-    struct sockaddr_in right = { .sin_family = AF_INET, .sin_port = htons(3000) };
+    int careless = tcp_socket(lab), careful = tcp_socket(lab);
+    struct sockaddr_in wrong = bind_carelessly(lab, careless), right = wrong;
+    const int port = wrong.sin_port;
+    right.sin_port = htons(wrong.sin_port);
     const unsigned char *wrong_bytes = (const unsigned char *)&wrong.sin_port;
     const unsigned char *right_bytes = (const unsigned char *)&right.sin_port;
     bool is_little = wrong_bytes[0] != right_bytes[0];
 
-    int careless = tcp_socket(lab), careful = tcp_socket(lab);
-    must(lab, bind(careless, (struct sockaddr *)&wrong, sizeof wrong), "bind without htons");
     set_option(lab, careful, SOL_SOCKET, SO_REUSEADDR, 1);
     int result = bind(careful, (struct sockaddr *)&right, sizeof right);
 
     note(lab, "this machine is", "%s-endian", is_little ? "little" : "big");
-    note(lab, "3000 as stored, without htons", "%02x %02x", wrong_bytes[0], wrong_bytes[1]);
-    note(lab, "3000 as stored, with htons", "%02x %02x", right_bytes[0], right_bytes[1]);
+    note(lab, text("%d as stored, without htons", port), "%02x %02x", wrong_bytes[0],
+         wrong_bytes[1]);
+    note(lab, text("%d as stored, with htons", port), "%02x %02x", right_bytes[0], right_bytes[1]);
     observe_number(lab, "port bound without htons", local_port(lab, careless),
-                   is_little ? 0xb80b : 3000);
+                   is_little ? port % 256 * 256 + port / 256 : port);
     if (result == 0)
-        observe_number(lab, "port bound with htons", local_port(lab, careful), 3000);
+        observe_number(lab, "port bound with htons", local_port(lab, careful), port);
     CLOSE(careless, careful);
-    return conclude(lab, CONFIRMED, "without htons 3000 = 0x0bb8 becomes port %d here",
+    return conclude(lab, CONFIRMED, "without htons %d = 0x%04x becomes port %d here", port, port,
                     ntohs(wrong.sin_port));
 }
 

@@ -193,7 +193,10 @@ bool world_has(struct lab *lab, const struct world *world, unsigned needs)
     else if ((needs & NEEDS_FILTER) && !can_filter())
         lacks = "to drop packets with a filter on a TCP socket (CAP_NET_ADMIN)";
     if (lacks) {
-        lab->verdict = skip(lab, world->remedy, "it needs %s; %s", lacks, world->reason);
+        bool is_own = lab->is_own_net; /* then it was not the namespace that was refused */
+        lab->verdict = skip(lab, is_own ? "try it on another kernel" : world->remedy,
+                            "it needs %s; %s", lacks,
+                            is_own ? "this kernel refuses that even to root" : world->reason);
         return false;
     }
     if ((needs & NEEDS_IPV6) && !has_ipv6()) {
