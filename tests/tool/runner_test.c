@@ -1,6 +1,7 @@
 /* runner_test.c -- what the lab's runner makes of experiments that misbehave. */
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,15 +16,21 @@
 
 static const struct world in_the_open = { .reason = "it was told so", .remedy = "ask it not to" };
 
-static struct lab *run_it(enum verdict (*run)(struct lab *lab), unsigned needs)
+static struct lab *run_in(const struct world *world, enum verdict (*run)(struct lab *lab),
+                          unsigned needs)
 {
     static struct experiment experiment;
     struct lab *lab = record_new();
     CHECK(lab);
     experiment = (struct experiment){ .id = "test-1", .needs = needs, .run = run,
                                       .seconds_max = 1 };
-    experiment_run(&experiment, &in_the_open, lab);
+    experiment_run(&experiment, world, lab);
     return lab;
+}
+
+static struct lab *run_it(enum verdict (*run)(struct lab *lab), unsigned needs)
+{
+    return run_in(&in_the_open, run, needs);
 }
 
 static void check_end(const struct lab *lab, enum verdict verdict, const char *part)
@@ -159,6 +166,32 @@ TEST(runner_skipped, "an experiment that cannot be tried is skipped with a reaso
     lab = run_it(is_never_run, NEEDS_NET);
     check_end(lab, SKIPPED, "it needs a network namespace of its own; it was told so");
     CHECK_STR(lab->remedy, "ask it not to");
+}
+
+/* In a process with one thread: in a user namespace that may have none below it. The verdict that
+ * an experiment has there which needs one; -1: user namespaces are refused. */
+static int run_too_late(void)
+{
+    struct world private = { .is_private = true };
+    if (unshare(CLONE_NEWUSER) != 0)
+        return -1;
+    int fd = open("/proc/sys/user/max_user_namespaces", O_WRONLY | O_CLOEXEC);
+    bool is_set = fd >= 0 && write(fd, "0", 1) == 1;
+    struct lab *lab = run_in(&private, is_never_run, NEEDS_NET);
+    bool is_told = strstr(lab->conclusion, "user.max_user_namespaces is 0 here") && lab->remedy[0];
+    return is_set && is_told ? (int)lab->verdict : FAILED;
+}
+
+TEST(runner_late, "an experiment whose network is refused, though it was to be had, is skipped")
+{
+    int status;
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(run_too_late());
+    CHECK(waitpid(pid, &status, 0) == pid && WIFEXITED(status));
+    if (WEXITSTATUS(status) == 255)
+        SKIP("user namespaces are refused here");
+    CHECK_EQ(WEXITSTATUS(status), SKIPPED);
 }
 
 /* ---- how an experiment may end ---- */

@@ -83,12 +83,15 @@ static enum verdict judge(struct lab *lab, enum verdict verdict, int leaked)
 
 static _Noreturn void be_experiment(struct lab *lab, const struct world *world, pid_t keeper)
 {
-    lab->is_own_net = world->is_private && world_enter() == 0;
+    struct world here = *world;
+    if (world->is_private)
+        world_enter(&here); /* which may have become impossible since it was tried */
+    lab->is_own_net = here.is_private;
     /* With the keeper, should somebody kill that, too; entering a namespace would unset it. */
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != keeper)
         _exit(1);
-    if (world_has(lab, world, lab->experiment->needs)) {
+    if (world_has(lab, &here, lab->experiment->needs)) {
         int before = count_descriptors();
         int64_t begin = clock_ns();
         enum verdict verdict = lab->experiment->run(lab);

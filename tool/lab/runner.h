@@ -13,8 +13,8 @@ struct world {
 /* Tries it out in a process of its own. */
 void world_probe(struct world *world);
 
-/* In the experiment's process: enters its namespaces and brings the loopback up. 0 or errno. */
-int world_enter(void);
+/* In the experiment's process: enters its namespaces and brings the loopback up, or says why not. */
+void world_enter(struct world *world);
 
 /* Whether what `needs` names can be had in the present process; if not, skips. */
 bool world_has(struct lab *lab, const struct world *world, unsigned needs);

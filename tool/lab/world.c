@@ -62,7 +62,8 @@ static int loopback_up(void)
     return error;
 }
 
-int world_enter(void)
+/* 0 or errno. */
+static int enter(void)
 {
     unsigned uid = geteuid(), gid = getegid();
     if (uid == 0 && unshare(CLONE_NEWNET) == 0)
@@ -135,6 +136,14 @@ static void explain(struct world *world, int error)
              filtered ? "run it outside of the container" : "try sudo");
 }
 
+void world_enter(struct world *world)
+{
+    int error = enter();
+    *world = (struct world){ .is_private = error == 0 };
+    if (error)
+        explain(world, error);
+}
+
 void world_probe(struct world *world)
 {
     int status = 0;
@@ -142,7 +151,7 @@ void world_probe(struct world *world)
     fflush(NULL);
     pid_t pid = fork();
     if (pid == 0)
-        _exit(world_enter());
+        _exit(enter());
     int error = EAGAIN;
     if (pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status))
         error = WEXITSTATUS(status);
