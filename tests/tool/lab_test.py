@@ -333,10 +333,11 @@ NAMED = {"plot": (True, True), "ladder": (True, True), "boxes": (True, True),
          "tanks": (True, True), "bars": (None, False)}
 
 
-@promise("axes, ends, rows and vessels of pictures have names", WHOLE_RUN_SECONDS)
+@promise("pictures have titles, and their axes, ends, rows and vessels names", WHOLE_RUN_SECONDS)
 def _():
     for name, line in whole_run(WEIR)[0].items():
         for drawn in line["pictures"]:
+            check(drawn["title"], f"a picture of {name} has no title")
             for end, wanted in zip(("left", "right"), NAMED.get(drawn["kind"], (None, None))):
                 check(wanted is None or bool(drawn[end]) == wanted,
                       f"the {end} of {drawn['kind']} '{drawn['title']}' of {name}")

@@ -86,7 +86,7 @@ static void probe_all(struct lab *lab)
         { "reset", "", RESET, "ECONNRESET", "0", true },
         { "reset, data", "d", RESET, "1", "1", true },
     };
-    picture(lab, TABLE, 0, NULL, NULL, NULL);
+    picture(lab, TABLE, 0, "what looking tells of the peer", NULL, NULL);
     cell(lab, "the peer is", false);
     cell(lab, "peek", false);
     cell(lab, "again", false);
@@ -241,7 +241,7 @@ static enum verdict unread_close(struct lab *lab)
                  "answer");
     observe_errno(lab, "the second", recv(pair.client, buf, sizeof buf, 0), ECONNRESET);
     observe_number(lab, "the third", recv(pair.client, buf, sizeof buf, 0), 0);
-    capture_draw(lab, &capture, 0, NULL, client, "client", "server");
+    capture_draw(lab, &capture, 0, "closed with bytes unread", client, "client", "server");
     CLOSE(pair.client);
     capture_end(lab, &capture);
     return conclude(lab, ADDED, "close sends a reset instead of a FIN when input was not read, and "

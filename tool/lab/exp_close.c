@@ -278,7 +278,7 @@ static enum verdict eof_after_data(struct lab *lab)
 {
     char buf[4];
     struct tcp_pair pair = tcp_pair(lab);
-    picture(lab, BOXES, 0, NULL, "sent", "received");
+    picture(lab, BOXES, 0, "data, and then the end", "sent", "received");
 
     send_text(lab, pair.client, "AAA");
     send_text(lab, pair.client, "BBB");

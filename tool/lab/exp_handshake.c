@@ -35,7 +35,7 @@ static enum verdict handshake(struct lab *lab)
     observe_number(lab, "second acknowledges J+1, with J = 0", s[1].ack, 1);
     observe_text(lab, "third", flag_words(s[2].flags, words, sizeof words), "ACK");
     observe_number(lab, "third acknowledges K+1, with K = 0", s[2].ack, 1);
-    capture_draw(lab, &capture, 0, NULL, client_port, "client", "server");
+    capture_draw(lab, &capture, 0, "connect", client_port, "client", "server");
     CLOSE(client, listener);
     capture_end(lab, &capture);
     return conclude(lab, CONFIRMED, "three segments, numbered as told; a SYN counts as one byte");
@@ -251,7 +251,7 @@ static enum verdict fast_open(struct lab *lab)
     observe_text(lab, "and has", accepted < 0 ? "" : recv_text(lab, accepted, buf, 16), "hello");
     capture_take(lab, &capture);
     observe_number(lab, "bytes of data in the SYN", capture.segments[0].len, 5);
-    capture_draw(lab, &capture, 0, NULL, own, "client", "server");
+    capture_draw(lab, &capture, 0, "data in the SYN", own, "client", "server");
     CLOSE(client, accepted, listener);
     capture_end(lab, &capture);
     return conclude(lab, ADDED, "the SYN carries data, accept returns before the third segment, "

@@ -311,7 +311,7 @@ static enum verdict blocking_flag(struct lab *lab)
     int plain = must(lab, socket(AF_INET, SOCK_STREAM, 0), "socket");
     int both = must(lab, socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), "socket");
     int listener = tcp_listen(lab, 2);
-    picture(lab, TABLE, 0, NULL, NULL, NULL);
+    picture(lab, TABLE, 0, "flags that a socket has", NULL, NULL);
     cell(lab, "", false);
     cell(lab, "O_NONBLOCK", false);
     cell(lab, "FD_CLOEXEC", true);

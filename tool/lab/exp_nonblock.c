@@ -381,7 +381,7 @@ static enum verdict time_limit(struct lab *lab)
     note_number(lab, "which it will in", found.timer_ms, "ms");
     CLOSE(client);
     observe_text(lab, "after close it is", tcp_state_name(diag_state(own, port)), "none");
-    picture(lab, TIMELINE, 0, NULL, NULL, NULL);
+    picture(lab, TIMELINE, 0, "since connect was called", NULL, NULL);
     moment(lab, 0, "connect: EINPROGRESS");
     moment(lab, waited, "select: time is up");
     moment(lab, waited + found.timer_ms, "the SYN again, were it not for close");

@@ -120,7 +120,8 @@ static enum verdict urgent_pointer(struct lab *lab)
     observe_number(lab, "the pointer's place in the stream, from 1",
                    s->seq + s->urgent - first_data + 1, 7);
     observe_text(lab, "MSG_OOB", urgent_text(pair.server), "c");
-    capture_draw(lab, &capture, 0, NULL, client, "client", "server");
+    capture_draw(lab, &capture, 0, "123, abc with MSG_OOB, and 123 again", client, "client",
+                 "server");
     capture_end(lab, &capture);
     CLOSE(pair.client, pair.server);
     read_strictly(lab);

@@ -71,7 +71,7 @@ static int watch_syns(struct lab *lab, int retries)
     note_number(lab, "tcp_syn_linear_timeouts", linear, "");
     note_number(lab, "retries beyond these", retries, "");
     observe_number(lab, "SYNs", capture_take(lab, &capture), plan.count);
-    picture(lab, TIMELINE, 0, NULL, NULL, NULL);
+    picture(lab, TIMELINE, 0, "since connect was called", NULL, NULL);
     for (int i = 0; i < capture.count && i < plan.count; i++) {
         observe_time(lab, text("SYN %d after", i + 1), capture.segments[i].ms / 1e3,
                      plan.at_s[i]);

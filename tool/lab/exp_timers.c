@@ -178,7 +178,8 @@ static enum verdict retransmission(struct lab *lab)
     observe_text(lab, "with the wire mended, the server receives",
                  recv_text(lab, pair.server, buf, sizeof buf), "hello");
     capture_wait(lab, &capture, SENDS + 1, PATIENCE_MS);
-    capture_draw(lab, &capture, PICTURE_DETAIL, NULL, client, "client", "server");
+    capture_draw(lab, &capture, PICTURE_DETAIL, "nobody acknowledges, for a while", client,
+                 "client", "server");
     CLOSE(pair.client, pair.server, limited.client, limited.server);
     capture_end(lab, &capture);
     return conclude(lab, CONFIRMED, "what nobody acknowledges is sent again, each time after "
