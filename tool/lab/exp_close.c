@@ -336,7 +336,7 @@ static enum verdict close_wait(struct lab *lab)
     observe_bool(lab, "sock_diag finds the end that closed", diag_find(client, server, &other),
                  true);
     observe_text(lab, "its state", tcp_state_name(other.state), "FIN_WAIT2");
-    observe_range(lab, "it is given up in", other.timer_ms / 1e3, 0, (double)limit, "s");
+    observe_range(lab, "it is given up in", other.timer_ms / 1e3, 1, (double)limit, "s");
     CLOSE(pair.server);
     return conclude(lab, CONTRADICTED, "it is in CLOSE_WAIT, with no timer, until the program "
                                        "closes it; the peer's end is given up after a minute");
