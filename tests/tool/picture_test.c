@@ -176,6 +176,16 @@ TEST(picture_states, "states that were seen are marked, and CLOSE where it was r
     CHECK_EQ(count_of(draw_svg(lab), ">● "), 3); /* the two boxes, and the legend */
 }
 
+TEST(picture_states_begin, "a connection that was seen in CLOSE first is marked there, not below")
+{
+    struct lab *lab = record_of(STATES, 0);
+    picture_item(lab, (struct item){ .label = "CLOSE" });
+    picture_item(lab, (struct item){ .label = "SYN_SENT" });
+    const char *chart = draw(lab, 40, false), *below = strstr(chart, "TIME_WAIT");
+    CHECK(strstr(chart, "* CLOSE\n") && strstr(chart, "* CLOSE\n") < below);
+    CHECK(strstr(below, ". CLOSE\n"));
+}
+
 TEST(picture_tanks, "a vessel is as full as what it holds, compared with the most it held")
 {
     struct lab *lab = record_of(TANKS, 0);

@@ -13,7 +13,7 @@ struct world {
 /* Tries it out in a process of its own. */
 void world_probe(struct world *world);
 
-/* In the experiment's process: enters its namespaces and brings the loopback up, or says why not. */
+/* In the experiment's process: enters its namespaces, brings up the loopback, or says why not. */
 void world_enter(struct world *world);
 
 /* Whether what `needs` names can be had in the present process; if not, skips. */
