@@ -116,7 +116,7 @@ struct reader {
 
 struct received {
     long long bytes;
-    int64_t end_ns;
+    int64_t end_ns, used_ns; /* the latter of a processor */
 };
 
 /* Until the end of the stream, or an empty datagram. */
@@ -130,11 +130,12 @@ static int read_all(void *arg)
         sum.bytes += len;
         sum.end_ns = clock_ns();
     }
+    sum.used_ns = processor_ns();
     return write(reader->report, &sum, sizeof sum) != sizeof sum;
 }
 
 struct rate {
-    double mb_per_s;
+    double mb_per_s, us_per_mb; /* received; the latter of a processor, at both ends together */
     long long lost_bytes;
 };
 
@@ -147,9 +148,10 @@ static struct rate transfer(struct lab *lab, int from, int to, size_t size, int 
     must(lab, pipe2(report, O_CLOEXEC), "pipe2");
     struct reader reader = { .fd = to, .report = report[1] };
     int child = spawn(lab, read_all, &reader);
-    int64_t begin = clock_ns();
+    int64_t begin = clock_ns(), used = processor_ns();
     for (int i = 0; i < count; i++)
         must(lab, send(from, data, size, MSG_NOSIGNAL), "send");
+    used = processor_ns() - used;
     if (!is_udp)
         must(lab, shutdown(from, SHUT_WR), "shutdown");
     /* An empty datagram says that it was all, and may be lost like any other. */
@@ -158,14 +160,15 @@ static struct rate transfer(struct lab *lab, int from, int to, size_t size, int 
     must(lab, read(report[0], &sum, sizeof sum), "read");
     reap(lab, child);
     CLOSE(report[0], report[1]);
-    double seconds = (double)(sum.end_ns - begin) / 1e9;
-    return (struct rate){ .mb_per_s = seconds > 0 ? (double)sum.bytes / seconds / 1e6 : 0,
+    double seconds = (double)(sum.end_ns - begin) / 1e9, mb = (double)sum.bytes / 1e6;
+    return (struct rate){ .mb_per_s = seconds > 0 ? mb / seconds : 0,
+                          .us_per_mb = (double)(used + sum.used_ns) / 1e3 / mb,
                           .lost_bytes = (long long)size * count - sum.bytes };
 }
 
 static struct rate best_of(struct lab *lab, size_t size, int count, bool is_udp)
 {
-    struct rate best = { 0 };
+    struct rate best = { .us_per_mb = INFINITY };
     for (int i = 0; i < ATTEMPTS; i++) {
         struct tcp_pair tcp = { -1, -1 };
         struct udp_pair udp = { -1, -1 };
@@ -175,11 +178,14 @@ static struct rate best_of(struct lab *lab, size_t size, int count, bool is_udp)
             tcp = tcp_pair(lab);
         struct rate rate = transfer(lab, is_udp ? udp.a : tcp.client, is_udp ? udp.b : tcp.server,
                                     size, count, is_udp);
+        double least = fmin(rate.us_per_mb, best.us_per_mb);
         best = rate.mb_per_s > best.mb_per_s ? rate : best;
+        best.us_per_mb = least;
         CLOSE(udp.a, udp.b, tcp.client, tcp.server);
     }
     const char *name = text("%s, %zu bytes at a time", is_udp ? "UDP" : "TCP", size);
     note_number(lab, name, best.mb_per_s, "MB/s");
+    note_number(lab, text("%s: processor time", name), best.us_per_mb, "us/MB");
     bar(lab, name, round(best.mb_per_s), 0);
     return best;
 }
@@ -208,14 +214,16 @@ static enum verdict udp_speed(struct lab *lab)
     struct rate udp = best_of(lab, SMALL, SMALL_COUNT, true);
     best_of(lab, LARGE, LARGE_COUNT, false);
     best_of(lab, LARGE, LARGE_COUNT, true);
-    observe_range(lab, "1400 bytes at a time: UDP is as fast as TCP", udp.mb_per_s / tcp.mb_per_s,
-                  0, 1, "times");
+    /* Time on a processor, for on a busy machine the other depends on who else wants one. */
+    observe_range(lab, "1400 bytes at a time: UDP costs as much as TCP",
+                  udp.us_per_mb / tcp.us_per_mb, 1, INFINITY, "times");
     observe_number(lab, "bytes that TCP lost", tcp.lost_bytes, 0);
     note_number(lab, "bytes that UDP lost", (double)udp.lost_bytes, "");
     flood(lab);
-    return conclude(lab, CONTRADICTED, "with small messages it is slower: TCP gathers them into "
-                                       "large segments, while each datagram goes its whole way "
-                                       "alone. That datagrams may be lost is right");
+    return conclude(lab, CONTRADICTED, "with small messages it costs more, and so is slower: TCP "
+                                       "gathers them into large segments, while each datagram "
+                                       "goes its whole way alone. That datagrams may be lost is "
+                                       "right");
 }
 
 static const struct experiment udp_5 = {
@@ -227,8 +235,8 @@ static const struct experiment udp_5 = {
     .original = "因此传输速度通常比TCP快",
     .claim = "UDP may lose and reorder datagrams and does not check, so it is usually faster than "
              "TCP",
-    .expectation = "at 1400 bytes a call UDP is slower than TCP; a slow receiver loses datagrams, "
-                   "and no send says so",
+    .expectation = "at 1400 bytes a call what is received over UDP takes more of the processor than "
+                   "over TCP; a slow receiver loses datagrams, and no send says so",
     .reference = "udp(7), tcp(7); tcp_sendmsg_locked() and udp_sendmsg() in Linux",
     .why = "What costs is the way through the kernel. TCP adds to the last segment that waits, up "
            "to 64 KB, and goes that way once for many small writes. UDP goes it for each; with "
