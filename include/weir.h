@@ -389,7 +389,7 @@ typedef struct {
     int max_conns;     /* at one time, the rest queue; 0: as many as descriptors allow.  PREFORK:
                           processes; 0: one per processor */
     int64_t drain;     /* grace for conversations once told to stop; 0: 10 s, < 0: none */
-    bool no_signals;   /* do not listen for SIGTERM, SIGINT and SIGHUP */
+    bool no_signals;   /* do not listen for SIGTERM, SIGINT, and SIGHUP if that is not ignored */
     bool fast_reject;  /* reset whom there is no room for, rather than let them wait */
     void (*on_open)(weir_conn *, void *arg);  /* before the handler's first call; may be NULL */
     void (*on_close)(weir_conn *, void *arg); /* before it closes, not for KEEP; may be NULL */

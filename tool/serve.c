@@ -158,18 +158,21 @@ static void announce(weir_listener *l, const struct endpoint *e)
 /* ---- running it ---- */
 
 /* From the first line on a script may send a signal. One that comes before weir_serve listens for
- * it is kept, instead of ending the process at once; true: one has come already. */
+ * it is kept, instead of ending the process at once; true: one has come already. What weir_serve
+ * will not listen for, because nohup has it ignored, is left out. */
 static bool keep_signals(void)
 {
-    static const int stops[] = { SIGTERM, SIGINT };
+    static const int stops[] = { SIGTERM, SIGINT, SIGHUP };
+    struct sigaction hangup;
+    int count = !sigaction(SIGHUP, NULL, &hangup) && hangup.sa_handler == SIG_IGN ? 2 : 3;
     if (weir_in_fiber()) {
         WEIR_TRY;
-        return weir_signal(stops, 2) > 0;
+        return weir_signal(stops, count) > 0;
     }
     sigset_t set;
     sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
+    for (int i = 0; i < count; i++)
+        sigaddset(&set, stops[i]);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     return false;
 }

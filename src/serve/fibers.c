@@ -186,9 +186,9 @@ static void accept_late(struct server *s)
 
 static int watch(void *arg)
 {
-    static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
+    int signals[SERVE_SIGNALS], count = serve_signals(signals);
     struct server *s = *(struct server **)arg;
-    while (weir_signal(signals, ARRAY_COUNT(signals)) > 0) {
+    while (weir_signal(signals, count) > 0) {
         if (atomic_fetch_add(&s->signals, 1) > 0)
             group_stop(s->group, STOP_CANCEL);
         bell_ring(&s->changed);

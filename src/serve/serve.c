@@ -3,6 +3,8 @@
  * A conversation is the same everywhere: on_open, the handler, as often as it answers WEIR_PARK,
  * on_close, and the end that the handler's result asks for.  WEIR_DONE is a close in good order;
  * anything negative is a reset, so that a peer never takes half an answer for all of it.      */
+#include <signal.h>
+
 #include "../net/listener.h"
 #include "serve.h"
 
@@ -42,6 +44,20 @@ void bell_ring(struct bell *b)
     while ((link = list_pop(&b->waiters)))
         waiter_wake(container_of(link, struct waiter, link), 0);
     spin_unlock(&b->lock);
+}
+
+/* ---- being told to stop ---- */
+
+/* Who is to outlive the terminal was started to ignore that it hangs up: nohup(1). */
+int serve_signals(int signals[SERVE_SIGNALS])
+{
+    struct sigaction hangup;
+    int count = 0;
+    signals[count++] = SIGTERM;
+    signals[count++] = SIGINT;
+    if (sigaction(SIGHUP, NULL, &hangup) || hangup.sa_handler != SIG_IGN)
+        signals[count++] = SIGHUP;
+    return count;
 }
 
 /* ---- a conversation ---- */

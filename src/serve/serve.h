@@ -68,6 +68,9 @@ enum {
 #define RETRY_DELAY (10 * WEIR_MS)
 
 /* ---- serve.c ---- */
+enum { SERVE_SIGNALS = 3 };
+/* The signals that tell a server to stop: how many they are. */
+int serve_signals(int signals[SERVE_SIGNALS]);
 /* The end of a conversation with this result of the handler. */
 void serve_settle(struct server *s, weir_conn *c, int result);
 /* A whole conversation in the calling task: the handler's last result. */

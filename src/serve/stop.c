@@ -173,10 +173,10 @@ static void signal_came(struct post *p)
 static int signals_open(struct stopper *b)
 {
     sigset_t set;
+    int signals[SERVE_SIGNALS];
     sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGHUP);
+    for (int i = serve_signals(signals); i > 0; i--)
+        sigaddset(&set, signals[i - 1]);
     b->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     if (b->signal_fd < 0)
         return -errno;

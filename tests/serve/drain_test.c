@@ -201,6 +201,24 @@ static void second_signal(const void *arg)
     CHECK(clock_ns() - before < 5 * WEIR_SEC * test_slowness());
 }
 
+/* Had the first signal been heard, SIGTERM would be the second one and cut the client off. */
+static void outlives_terminal(const void *arg)
+{
+    struct plan p = plan_of(arg, read_on);
+    struct server s;
+    p.opts.drain = 60 * WEIR_SEC;
+    CHECK(signal(SIGHUP, SIG_IGN) != SIG_ERR);
+    server_start(&s, &p);
+    int fd = client_open(s.port);
+    client_echo(fd, 1, 10);
+    CHECK_OK(kill(s.pid, SIGHUP));
+    CHECK_OK(kill(s.pid, SIGTERM));
+    client_echo(fd, 2, 1000);
+    CHECK_OK(shutdown(fd, SHUT_WR));
+    CHECK_EQ(client_end(fd), 0);
+    CHECK_EQ(server_join(&s), 0);
+}
+
 static void parked_leave(const void *arg)
 {
     struct plan p = plan_of(arg, echo_parked);
@@ -235,6 +253,8 @@ TEST_TABLE(models)
     add("connections that last longer than the grace period are reset", grace_ends);
     add("a server short of memory still hears of a signal, and ends in time", stops_when_short);
     add("a second signal ends everything at once", second_signal);
+    add("a server that ignored SIGHUP when it began, as by nohup, goes on ignoring it",
+        outlives_terminal);
     add("a server that stops closes parked connections at once", parked_leave);
     add("with no_signals a signal has its usual effect", signals_untouched);
 }
