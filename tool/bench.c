@@ -241,6 +241,7 @@ static int conclude(struct bench *b)
 
 static int check_descriptors(const struct plan *p)
 {
+    char fewer[40] = "";
     struct rlimit limit;
     rlim_t need = (rlim_t)p->connections + DESCRIPTORS_SPARE;
     if (getrlimit(RLIMIT_NOFILE, &limit))
@@ -249,10 +250,12 @@ static int check_descriptors(const struct plan *p)
     setrlimit(RLIMIT_NOFILE, &limit);
     if (limit.rlim_cur >= need)
         return 0;
+    if (limit.rlim_cur > DESCRIPTORS_SPARE)
+        snprintf(fewer, sizeof fewer, ", or try: -c %llu",
+                 (unsigned long long)(limit.rlim_cur - DESCRIPTORS_SPARE));
     return complain(STATUS_LOCAL, "%" PRId64 " connections need %llu descriptors, and this process "
-                    "may have %llu; raise the limit (ulimit -n), or try: -c %llu", p->connections,
-                    (unsigned long long)need, (unsigned long long)limit.rlim_cur,
-                    (unsigned long long)(limit.rlim_cur - DESCRIPTORS_SPARE));
+                    "may have %llu; raise the limit (ulimit -n)%s", p->connections,
+                    (unsigned long long)need, (unsigned long long)limit.rlim_cur, fewer);
 }
 
 static int check_plan(struct plan *p, char **operands, int count)

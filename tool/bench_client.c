@@ -63,9 +63,10 @@ static int fail_conn(struct talk *t, const char *did)
     if (status_of_conn(code) == STATUS_TIMEOUT)
         return bench_fail(t->bench, STATUS_TIMEOUT,
                           "%s has not answered connection %" PRId64 " for %.3g s, after %" PRIu64
-                          " bytes - it may serve fewer than %" PRId64 " connections at a time; "
-                          "try: -c 1", p->to.shown, t->number, (double)p->timeout / WEIR_SEC,
-                          t->received, p->connections);
+                          " bytes - %s", p->to.shown, t->number, (double)p->timeout / WEIR_SEC,
+                          t->received,
+                          p->connections > 1 ? "it may serve fewer connections at a time; try: -c 1"
+                                             : "is it an echo server?");
     return bench_fail(t->bench, STATUS_BROKEN, "%s: %s connection %" PRId64 " after %" PRIu64
                       " bytes: %s", p->to.shown, did, t->number, t->received, strerror(code));
 }

@@ -76,6 +76,8 @@ static bool port_is_right(const char *port)
 static int read_tcp(struct endpoint *e, const char *text, bool listening)
 {
     const char *colon = strrchr(text, ':');
+    if (colon && strchr(colon, ']'))
+        colon = NULL; /* it is of the address in the brackets */
     bool bare = !colon && *text && strspn(text, "0123456789") == strlen(text);
     const char *port = bare ? text : colon ? colon + 1 : NULL;
     int host_len = bare || !colon ? 0 : (int)(colon - text);

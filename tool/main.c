@@ -1,4 +1,5 @@
 /* main.c -- the weir command: finds the subcommand, or helps to find it. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -41,6 +42,11 @@ static int complain_word(const char *what, const char *word, const char *const *
                     meant ? "; did you mean '" : "", meant ? meant : "", meant ? "'?" : "");
 }
 
+static int complain_extra(const char *word)
+{
+    return complain(STATUS_USAGE, "'%s' is one too many (weir help tells more)", word);
+}
+
 static int help(int argc, char **argv)
 {
     static const char *const topics[] = { "serve", "bench", "lab", "endpoints", "exit" };
@@ -48,6 +54,8 @@ static int help(int argc, char **argv)
         print_help();
         return STATUS_OK;
     }
+    if (argc > 1)
+        return complain_extra(argv[1]);
     const struct command *command = find(argv[0]);
     if (command)
         options_help(command);
@@ -83,6 +91,8 @@ static int dispatch(int argc, char **argv)
     if (strcmp(word, "help") == 0 || strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)
         return help(argc - 1, argv + 1);
     if (strcmp(word, "version") == 0 || strcmp(word, "--version") == 0) {
+        if (argc > 1)
+            return complain_extra(argv[1]);
         puts("weir " WEIR_VERSION);
         return STATUS_OK;
     }
@@ -93,8 +103,10 @@ static int dispatch(int argc, char **argv)
 /* What could not be printed was not delivered. */
 static int end(int status)
 {
-    bool lost = fflush(stdout) != 0 || ferror(stdout);
-    return lost && status == STATUS_OK ? complain(STATUS_LOCAL, "cannot write to stdout") : status;
+    const char *why = fflush(stdout) ? strerror(errno) : ferror(stdout) ? "a part is lost" : NULL;
+    if (!why || status != STATUS_OK)
+        return status;
+    return complain(STATUS_LOCAL, "cannot write to stdout: %s", why);
 }
 
 int main(int argc, char **argv)

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <weir.h>
 
 #include "report.h"
@@ -65,6 +66,14 @@ int status_of_conn(int code)
 }
 
 /* ---- dialling ---- */
+
+/* Whether what is at the path of this Unix socket is something else. */
+static bool is_other_file(const char *shown)
+{
+    struct stat s;
+    return strncmp(shown, "unix:", 5) == 0 && shown[5] != '@' && stat(shown + 5, &s) == 0 &&
+           !S_ISSOCK(s.st_mode);
+}
 
 struct hint {
     int code, status;
@@ -137,11 +146,12 @@ int describe_dial(const char *shown, char *buf, size_t size)
     }
     const struct hint *h =
         hint_for(dial_hints, sizeof dial_hints / sizeof *dial_hints, e->code);
-    bool could = could_serve(e);
+    bool is_file = is_other_file(shown), could = !is_file && could_serve(e);
+    const char *hint = is_file ? "that file is no socket" : h->text;
     fold_attempts(e, attempts, sizeof attempts);
     snprintf(buf, size, "cannot connect to %s: %s%s%s%s%s%s", shown,
              e->code == ETIME ? "no answer in time" : words_of(e->code, why, sizeof why), attempts,
-             h->text ? " - " : "", h->text ? h->text : "", could ? "; try: weir serve echo " : "",
+             hint ? " - " : "", hint ? hint : "", could ? "; try: weir serve echo " : "",
              could ? shown : "");
     return h->status;
 }
@@ -162,6 +172,9 @@ int complain_listen(const char *shown)
 {
     char why[128];
     const weir_err *e = weir_error();
+    if (e->code == EADDRINUSE && is_other_file(shown))
+        return complain(STATUS_LOCAL, "cannot listen on %s: a file that is no socket has that "
+                                      "name; remove it, or listen elsewhere", shown);
     if (e->phase && strcmp(e->phase, "endpoint") == 0)
         return complain(STATUS_USAGE, "%s", own_text(e));
     if (e->phase && strcmp(e->phase, "resolve") == 0)
@@ -178,9 +191,10 @@ int complain_listen(const char *shown)
 int complain_run(void)
 {
     const weir_err *e = weir_error();
-    bool backend = strstr(e->text, "io_uring") != NULL;
-    return complain(STATUS_LOCAL, "%s%s", own_text(e),
-                    backend ? " - this kernel or container does not allow io_uring; try: "
-                              "--backend epoll"
-                            : "");
+    const char *hint = "";
+    if (e->code == EMFILE || e->code == ENFILE)
+        hint = " - raise the limit: ulimit -n";
+    else if (e->code != ENOMEM && strstr(e->text, "io_uring"))
+        hint = " - this kernel or container does not allow io_uring; try: --backend epoll";
+    return complain(STATUS_LOCAL, "%s%s", own_text(e), hint);
 }

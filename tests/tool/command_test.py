@@ -2,6 +2,7 @@
 """command_test.py -- help, usage, messages and exit codes of the command."""
 import os
 import re
+import tempfile
 
 from harness import (WEIR, check, check_equal, check_in, io_uring_works, main, promise, run, weir)
 
@@ -123,6 +124,8 @@ def _():
     refused(2, "bench", ":1", ":2", says=["':2' is one too many"])
     refused(2, "-v", says=["no option '-v'"])
     refused(2, "bench", "--", "-x", says=["'-x' has no port"])
+    refused(2, "version", "x", says=["'x' is one too many"])
+    refused(2, "help", "serve", "x", says=["'x' is one too many"])
 
 
 @promise("endpoints this version does not speak are refused with those it does")
@@ -135,6 +138,7 @@ def _():
     refused(2, "bench", "*:80", says=["* is for listening"])
     refused(2, "bench", "::1:80", says=["IPv6"])
     refused(2, "bench", "127.0.0.1", says=["no port"])
+    refused(2, "bench", "[::1]", says=["'[::1]' has no port; try: [::1]:7000"])
     refused(2, "bench", "127.1:80", says=["neither"])
     refused(2, "bench", ":80,nodelay", says=["%2C"])
     refused(2, "bench", "/tmp/%zz", says=["hexadecimal"])
@@ -163,11 +167,35 @@ def _():
     refused(8, "bench", ":1", "-c", 1048576, says=["descriptors", "ulimit -n"])
 
 
+def refused_with(limit, status, *words):
+    """The one line of a command that may have so many descriptors."""
+    got, output, errors = run("sh", "-c", f'ulimit -n {limit}; exec "$@"', "sh", WEIR, *words)
+    check_equal((got, output, errors.count("\n")), (status, "", 1), "status, output and lines")
+    return errors
+
+
+@promise("where descriptors run out the message says so, and what can be had")
+def _():
+    check_in("ulimit -n), or try: -c 5\n", refused_with(85, 8, "bench", ":1"), "the message")
+    few = refused_with(8, 8, "bench", ":1", "-c", 1)
+    check("try: -c" not in few, f"there is no number to try: {few!r}")
+    for backend in ("auto", "epoll"):
+        few = refused_with(8, 8, "serve", "echo", ":0", "--workers", 8, "--backend", backend)
+        check_in("Too many open files - raise the limit: ulimit -n".lower(), few.lower(), "it")
+
+
+@promise("a file that is no socket is called that")
+def _():
+    with tempfile.NamedTemporaryFile() as file:
+        refused(8, "serve", "echo", file.name, says=["no socket", "remove it"])
+        refused(4, "bench", file.name, says=["no socket"])
+
+
 @promise("output that cannot be written is a failure with status 8")
 def _():
     status, _, errors = run("sh", "-c", '"$1" help exit >/dev/full', "sh", WEIR)
     check_equal(status, 8, "the status")
-    check_in("cannot write", errors, "the message")
+    check_in("cannot write to stdout: No space left", errors, "the message")
 
 
 @promise("the demonstration shows a server in three ways, or which of them cannot be had here")

@@ -181,7 +181,7 @@ void show_tally(const struct screen *screen, const struct tally *tally)
     }
     size_t end = strlen(line);
     snprintf(line + end, sizeof line - end, " (%.1f s)", tally->ms / 1e3);
-    snprintf(label, sizeof label, "%s%d experiments:%s ", colour_code(screen, BOLD), tally->count,
-             colour_code(screen, PLAIN));
+    snprintf(label, sizeof label, "%s%d experiment%s:%s ", colour_code(screen, BOLD), tally->count,
+             tally->count == 1 ? "" : "s", colour_code(screen, PLAIN));
     print_wrapped(screen, label, text_width(label), line);
 }
