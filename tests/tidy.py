@@ -7,6 +7,7 @@ below with its reason, and one that is no longer needed is a failure too.
 """
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -83,15 +84,15 @@ class Tree:
 
 
 def listed(root):
-    """What git would keep; outside a repository, all but the build directory."""
-    if os.path.exists(os.path.join(root, ".git")):
+    """What git would keep; without git or outside a repository, all but the build directory."""
+    if os.path.exists(os.path.join(root, ".git")) and shutil.which("git"):
         return subprocess.run(
             ["git", "-c", "safe.directory=*", "ls-files", "--cached", "--others",
              "--exclude-standard", "-z"],
             cwd=root, capture_output=True, text=True, check=True).stdout.split("\0")
     names = []
     for folder, folders, files in os.walk(root):
-        folders[:] = [f for f in folders if f not in ("build", "__pycache__")]
+        folders[:] = [f for f in folders if f not in ("build", "__pycache__", ".git")]
         names += [os.path.relpath(os.path.join(folder, f), root) for f in files]
     return names
 
