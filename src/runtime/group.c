@@ -120,16 +120,13 @@ void group_stop(struct group *g, unsigned stops)
 
 /* ---- members come and go ---- */
 
-/* Counts a member in, under the lock: 0, -ECANCELED, or -EAGAIN at the limit with `w` queued. */
-static int group_admit(struct group *g, struct waiter *w)
+/* Counts a member in, under the lock: 0, -ECANCELED, or -EAGAIN at the limit. */
+static int group_admit(struct group *g)
 {
     if (unlikely(g->stops & STOP_CANCEL))
         return -ECANCELED;
-    if (unlikely(g->opts.max_fibers > 0 && g->count >= (unsigned)g->opts.max_fibers)) {
-        waiter_init(w, "room in its group", NULL);
-        list_push(&g->starters, &w->link);
+    if (unlikely(g->opts.max_fibers > 0 && g->count >= (unsigned)g->opts.max_fibers))
         return -EAGAIN;
-    }
     g->count++;
     return 0;
 }
@@ -430,21 +427,39 @@ static int start_elsewhere(struct worker *target, struct group *g, int (*fn)(voi
     return error;
 }
 
-/* Under the group's lock when it returns 0, and counted in. */
-static int group_reserve(struct group *g, void *name, bool *owner)
+/* error 0: under the group's lock, and counted in. */
+struct reserved {
+    int error;
+    bool owner; /* of the lock */
+};
+
+/* Under the lock, of somebody who was not admitted at once. */
+static __attribute__((noinline)) struct reserved reserve_slowly(struct group *g, void *name,
+                                                                bool owner)
 {
+    struct waiter w;
     for (;;) {
-        struct waiter w;
-        *owner = group_lock(g);
-        int error = likely(g->name == name) ? group_admit(g, &w) : -EBADF;
-        if (likely(!error))
-            return 0;
-        group_unlock(g, *owner);
-        if (error == -EAGAIN)
-            error = waiter_await(&w, &g->lock.spin, 0);
-        if (error)
-            return error;
+        int error = g->name == name ? group_admit(g) : -EBADF;
+        if (!error)
+            return (struct reserved){ 0, owner };
+        bool waits = error == -EAGAIN;
+        if (waits) {
+            waiter_init(&w, "room in its group", NULL);
+            list_push(&g->starters, &w.link);
+        }
+        group_unlock(g, owner);
+        if (!waits || (error = waiter_await(&w, &g->lock.spin, 0)))
+            return (struct reserved){ error, false };
+        owner = group_lock(g);
     }
+}
+
+static struct reserved group_reserve(struct group *g, void *name)
+{
+    bool owner = group_lock(g);
+    if (likely(g->name == name && !group_admit(g)))
+        return (struct reserved){ 0, owner };
+    return reserve_slowly(g, name, owner);
 }
 
 /* Under the same lock that counted it in: nobody has begun to wait for it. */
@@ -472,23 +487,22 @@ int group_spawn(struct group *g, void *group_name, int (*fn)(void *), const void
     struct worker *target;
     char *name = NULL;
     size_t stack_size = o ? o->stack_size : 0;
-    bool owner;
-    if (o && o->name && !(name = strdup(o->name)))
+    if (unlikely(o && o->name && !(name = strdup(o->name))))
         return -ENOMEM;
-    int error = group_reserve(g, group_name, &owner);
-    if (unlikely(error)) {
+    struct reserved r = group_reserve(g, group_name);
+    if (unlikely(r.error)) {
         free(name);
-        return error;
+        return r.error;
     }
-    error = choose_worker(g, o, &target);
-    if (likely(!error) && target)
+    int error = choose_worker(g, o, &target);
+    if (unlikely(arg_len | stack_size) && !error && target)
         error = make_stack_fit(target, arg_len, &stack_size);
     bool is_here = likely(!error) && likely(target && target == worker_here);
     if (likely(is_here))
         error = start_member(target, g, fn, arg, arg_len, stack_size, name);
     if (unlikely(error))
         group_unreserve(g);
-    group_unlock(g, owner);
+    group_unlock(g, r.owner);
     if (unlikely(!error && !is_here))
         error = start_elsewhere(target, g, fn, arg, arg_len, stack_size, name);
     if (unlikely(error))

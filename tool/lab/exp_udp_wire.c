@@ -235,8 +235,8 @@ static const struct experiment udp_5 = {
     .original = "因此传输速度通常比TCP快",
     .claim = "UDP may lose and reorder datagrams and does not check, so it is usually faster than "
              "TCP",
-    .expectation = "at 1400 bytes a call what is received over UDP takes more of the processor than "
-                   "over TCP; a slow receiver loses datagrams, and no send says so",
+    .expectation = "at 1400 bytes a call what is received over UDP takes more of the processor "
+                   "than over TCP; a slow receiver loses datagrams, and no send says so",
     .reference = "udp(7), tcp(7); tcp_sendmsg_locked() and udp_sendmsg() in Linux",
     .why = "What costs is the way through the kernel. TCP adds to the last segment that waits, up "
            "to 64 KB, and goes that way once for many small writes. UDP goes it for each; with "
