@@ -285,8 +285,10 @@ void stack_arena_free(struct stack_arena *arena)
 
 const char *stack_arena_notice(struct stack_arena *arena)
 {
+    if (!arena->protect)
+        return NULL;
     pthread_mutex_lock(&arena->lock);
-    bool bare = arena->protect && arena->guards < arena->carved && !arena->notice_given;
+    bool bare = arena->guards < arena->carved && !arena->notice_given;
     if (bare)
         arena->notice_given = true;
     pthread_mutex_unlock(&arena->lock);
@@ -388,16 +390,6 @@ void stack_trim(const struct stack_pool *pool, const void *sp)
     end -= (uintptr_t)end & (page_size() - 1);
     if (end > low)
         madvise(low, (size_t)(end - low), MADV_DONTNEED);
-}
-
-/* Reads what no sanitizer believes to be readable: redzones of frames long gone. */
-__attribute__((no_sanitize("address"), no_sanitize("thread"))) size_t
-stack_used(const struct stack_pool *pool, const void *top)
-{
-    const volatile uintptr_t *word = stack_low(pool, top);
-    while ((const volatile void *)word < top && *word == 0)
-        word++;
-    return (size_t)((uintptr_t)top - (uintptr_t)word);
 }
 
 static bool chunk_find(const struct stack_arena *arena, const struct chunk *chunk, const char *at,

@@ -89,10 +89,6 @@ static inline void *stack_low(const struct stack_pool *pool, const void *top)
  * pointer `sp`. They read as zero when used again. */
 void stack_trim(const struct stack_pool *pool, const void *sp);
 
-/* How deep the stack that ends at `top` was ever used, in bytes, by all its users since it was last
- * trimmed or fresh. It reads the stack from the low end and takes some microseconds: for dumps. */
-size_t stack_used(const struct stack_pool *pool, const void *top);
-
 /* ---- overflow (overflow.c) ---- */
 
 /* Where an address lies. */

@@ -214,10 +214,25 @@ static bool look_at(struct worker *w, struct watched *seen, weir_time now)
     return moved || !asleep;
 }
 
+/* Before Linux 6.13 a guard costs two mappings, and there may not be enough for all stacks. */
+static void report_bare_stacks(void)
+{
+    char line[300];
+    for (int class = 0; class < STACK_CLASSES && !trace_is_on(); class++) {
+        struct stack_arena *arena =
+            atomic_load_explicit(&watch.runtime->arenas[class], memory_order_acquire);
+        const char *notice = arena ? stack_arena_notice(arena) : NULL;
+        int len = notice ? snprintf(line, sizeof line, "weir: %s\n", notice) : 0;
+        if (notice && write(STDERR_FILENO, line, (size_t)len) < 0)
+            return; /* there is nobody else to tell */
+    }
+}
+
 bool watch_tick(void)
 {
     weir_time now = weir_now();
     bool busy = false;
+    report_bare_stacks();
     for (int i = 0; i < watch.runtime->worker_count; i++)
         busy |= look_at(&watch.runtime->workers[i], &watch.workers[i], now);
     watch.sleepy_ticks = busy ? 0 : watch.sleepy_ticks + 1;

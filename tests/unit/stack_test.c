@@ -388,24 +388,6 @@ TEST(spill, "a pool keeps at most 128 stacks with memory, the arena's have none 
     stack_arena_free(pool.arena);
 }
 
-TEST(used, "stack_used tells the depth a stack was used to")
-{
-    struct stack_pool pool;
-    new_arena(&pool, 1, &normal);
-    char *top = stack_take(&pool);
-    CHECK_EQ(stack_used(&pool, top), 0);
-    dirty(&pool, top, 64);
-    CHECK_EQ(stack_used(&pool, top), 64);
-    top[-100000] = 1;
-    CHECK(stack_used(&pool, top) >= 100000 && stack_used(&pool, top) < 100008);
-    dirty(&pool, top, 150000);
-    CHECK_EQ(stack_used(&pool, top), 150000);
-    stack_trim(&pool, top - 128);
-    CHECK(stack_used(&pool, top) <= page);
-    stack_give(&pool, top);
-    free_arena(&pool);
-}
-
 static struct fiber_context home, guest;
 
 static void idle_with_frames(void *arg)
