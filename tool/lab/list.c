@@ -88,14 +88,6 @@ const struct experiment *experiment_at(int index)
     return NULL;
 }
 
-int experiment_count(void)
-{
-    int count = 0;
-    while (experiment_at(count))
-        count++;
-    return count;
-}
-
 bool is_in_group(const struct experiment *experiment, const char *group)
 {
     size_t len = strlen(group);

@@ -32,8 +32,7 @@ struct group {
 
 extern const struct group groups[]; /* the last has no name */
 
-/* Every experiment, in the order of the groups: the number; at(i) is the i-th of them. */
-int experiment_count(void);
+/* Every experiment, in the order of the groups: the index-th of them; NULL behind the last. */
 const struct experiment *experiment_at(int index);
 
 /* The group that an experiment belongs to: what its id says before the hyphen. */
