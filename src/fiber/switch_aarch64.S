@@ -8,7 +8,9 @@
     .text
 
 /* Entered by a jump, with the entry function and its argument at the stack pointer. The return
- * address is declared undefined, which is how an unwinder knows the outermost frame. */
+ * address is declared undefined, which is how an unwinder knows the outermost frame. The entry is
+ * jumped to, with a return address that only unwinders use: the processor would remember a call
+ * that never returns, and guess wrong at each return of whoever runs after this fiber. */
     .globl context_start
     .hidden context_start
     .type context_start, %function
@@ -18,10 +20,12 @@ context_start:
     .cfi_undefined x30
     .cfi_undefined x29
     hint #36 /* bti j */
-    ldp x9, x0, [sp]
+    ldp x16, x0, [sp]
     mov x29, xzr
-    mov x30, xzr
-    blr x9
+    adr x30, 1f
+    br x16
+    nop
+1:
     brk #1
     .cfi_endproc
     .size context_start, . - context_start

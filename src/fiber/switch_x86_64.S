@@ -14,7 +14,9 @@
     .text
 
 /* Entered by a jump, with the entry function and its argument at the stack pointer. The return
- * address is declared undefined, which is how an unwinder knows the outermost frame. */
+ * address is declared undefined, which is how an unwinder knows the outermost frame. The entry is
+ * jumped to, with a return address that only unwinders use: the processor would remember a call
+ * that never returns, and guess wrong at each return of whoever runs after this fiber. */
     .globl context_start
     .hidden context_start
     .type context_start, @function
@@ -27,7 +29,11 @@ context_start:
     movq (%rsp), %rax
     movq 8(%rsp), %rdi
     xorl %ebp, %ebp
-    callq *%rax
+    leaq 1f(%rip), %rcx
+    pushq %rcx
+    jmpq *%rax
+    nop
+1:
     ud2
     .cfi_endproc
     .size context_start, . - context_start
