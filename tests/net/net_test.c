@@ -180,21 +180,27 @@ void await_bytes(weir_conn *c, int bytes)
     }
 }
 
-/* A late acknowledgement makes room again, hence the wait until nothing moves. */
+/* A delayed acknowledgement, 40 ms late, makes room again, hence the wait until nothing moves; and
+ * the answer to a probe of the closed window lets the kernel enlarge a buffer whose size nobody has
+ * set. */
 size_t fill_socket(weir_conn *c)
 {
     static const char zeros[64 << 10];
     size_t sum = 0;
+    int fd = weir_fileno(c), before, after, size;
+    socklen_t len = sizeof size;
+    CHECK_OK(getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, &len));
+    size /= 2; /* the kernel doubles it */
+    CHECK_OK(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, len));
     WEIR_TRY;
     for (bool is_full = false;;) {
         ssize_t n = weir_write(c, zeros, sizeof zeros);
         if (n < 0 && is_full)
             return sum;
         sum += n < 0 ? 0 : (size_t)n;
-        int fd = weir_fileno(c), before, after;
         struct pollfd entry = { .fd = fd, .events = POLLOUT };
         CHECK_OK(ioctl(fd, SIOCOUTQ, &before));
-        is_full = n < 0 && poll(&entry, 1, 10) == 0 && !ioctl(fd, SIOCOUTQ, &after) &&
+        is_full = n < 0 && poll(&entry, 1, 60) == 0 && !ioctl(fd, SIOCOUTQ, &after) &&
                   after == before;
     }
 }
