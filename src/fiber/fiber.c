@@ -168,7 +168,8 @@ static void tsan_destroy(struct fiber_context *c)
 
 /* ---- the same for all of them ---- */
 
-/* The last call is a jump, see context_start; were the entry to return, that would trap. */
+/* The last call is a jump where the compiler optimises, see context_start; were the entry to
+ * return, that would trap. */
 UNCHECKED static void context_begin(void *context)
 {
     struct fiber_context *c = context;

@@ -129,7 +129,8 @@ static int prepare(int fd, struct origin *o)
     return 0;
 }
 
-static int refuse(int error, int fd, bool listens)
+/* `why`, unless NULL, goes on from "descriptor 7". */
+static int refuse(int error, int fd, const char *why)
 {
     char words[ERROR_WORDS];
     if (error == -EBADF)
@@ -139,9 +140,8 @@ static int refuse(int error, int fd, bool listens)
                          "descriptor %d is not a socket; weir_poll waits for any descriptor", fd);
     if (error == -EPROTOTYPE)
         return fail_text(error, "adopt", "adopt", "descriptor %d is not a stream socket", fd);
-    if (error == -EINVAL)
-        return fail_text(error, "adopt", "adopt", "descriptor %d %s", fd,
-                         listens ? "listens, which is for weir_listener_fd" : "does not listen");
+    if (why)
+        return fail_text(error, "adopt", "adopt", "descriptor %d %s", fd, why);
     return fail_text(error, "adopt", "adopt", "descriptor %d: %s", fd,
                      error_words(-error, words, sizeof words));
 }
@@ -172,14 +172,15 @@ weir_conn *weir_conn_fd(int fd)
     bool listens = false;
     if (!task_self())
         return fail(-ENOMEM, "adopt", "adopt", NULL, 0), NULL;
+    const char *why = NULL;
     int error = inspect(fd, &family, &listens);
     if (!error && listens)
-        error = -EINVAL;
+        error = -EINVAL, why = "listens, which is for weir_listener_fd";
     if (!error)
         error = sock_name(fd, true, &peer);
     if (!error)
         error = conn_adopt(&name, fd, family, &peer);
-    return error ? refuse(error, fd, listens), NULL : name;
+    return error ? refuse(error, fd, why), NULL : name;
 }
 
 static int listener_adopt(weir_listener **name, int fd, int family)
@@ -204,10 +205,11 @@ weir_listener *weir_listener_fd(int fd)
     bool listens = false;
     if (!task_self())
         return fail(-ENOMEM, "adopt", "adopt", NULL, 0), NULL;
+    const char *why = NULL;
     int error = inspect(fd, &family, &listens);
     if (!error && !listens)
-        error = -EINVAL;
+        error = -EINVAL, why = "does not listen";
     if (!error)
         error = listener_adopt(&name, fd, family);
-    return error ? refuse(error, fd, listens), NULL : name;
+    return error ? refuse(error, fd, why), NULL : name;
 }

@@ -6,6 +6,7 @@
 #include <netdb.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "../runtime/error.h"
@@ -221,11 +222,12 @@ static int take_numeric(const char *host, const char *service, weir_addr *out)
     return addr_parse_inet(out, text, text + len) == 0;
 }
 
-/* getaddrinfo(3) takes 65616 for port 80. */
+/* getaddrinfo(3) reads a number as strtoul(3) does, and takes 65616 for port 80, nothing for 0. */
 static bool is_impossible_port(const char *service)
 {
-    size_t len = strlen(service);
-    return strspn(service, "0123456789") == len && addr_parse_port(service, service + len) < 0;
+    char *end;
+    (void)strtoul(service, &end, 10);
+    return !*service || (end != service && !*end && addr_parse_port(service, end) < 0);
 }
 
 int name_resolve(const char *host, const char *service, int family, weir_addr *out, int max,

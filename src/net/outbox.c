@@ -397,13 +397,14 @@ static int put(struct outbox *o, weir_msg *m)
 {
     if (m->len > o->opts.max_bytes)
         return -EMSGSIZE;
-    if (handle_is_closed(o->conn))
-        return -EBADF;
     for (;;) {
         int result;
         spin_lock(&o->lock);
         if (o->dead) {
             result = o->dead;
+            spin_unlock(&o->lock);
+        } else if (handle_is_closed(o->conn)) {
+            result = -EBADF;
             spin_unlock(&o->lock);
         } else if (!fits(o, m)) {
             result = overflow(o);

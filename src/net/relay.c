@@ -108,7 +108,8 @@ static bool is_over(const struct direction *d)
     return d[0].ended && d[1].ended;
 }
 
-/* Bytes that never end are no reason to keep others from running, or not to hear of a deadline. */
+/* Bytes that never end are no reason to keep others from running, or not to hear of a deadline; a
+ * wait that is answered at once has let nobody run either. */
 static int relay(struct direction *d, const weir_relay_opts *o)
 {
     struct task *t = task_self();

@@ -122,9 +122,9 @@ int sock_check(const weir_opts *o, const char *op)
         const char *name;
         int64_t value;
     } limits[] = {
-        { "backlog", o->backlog },       { "rcvbuf", o->rcvbuf },
-        { "sndbuf", o->sndbuf },         { "read_stall", o->read_stall },
-        { "write_stall", o->write_stall },
+        { "family", o->family },         { "backlog", o->backlog },
+        { "rcvbuf", o->rcvbuf },         { "sndbuf", o->sndbuf },
+        { "read_stall", o->read_stall }, { "write_stall", o->write_stall },
     };
     for (size_t i = 0; i < ARRAY_COUNT(limits); i++)
         if (limits[i].value < 0) {

@@ -3,7 +3,8 @@
  * A fiber that computes for long, or blocks its thread in foreign code, stops every fiber of its
  * worker.  The steward looks at each worker's count of switches at intervals: unchanged for
  * stall_warn, while the worker was not seen waiting for the kernel, is a stall.  It is reported
- * once, while it lasts: what one wants to know is where the thread is now.
+ * once, while it lasts: what one wants to know is where the thread is now.  So are, once, stacks
+ * that had to go without a guard.
  *
  * The stalled worker cannot be asked.  Its task is read through /proc/self/mem, which answers
  * with an error where a pointer would fault, and what was read counts only if the worker has
@@ -218,7 +219,9 @@ static bool look_at(struct worker *w, struct watched *seen, weir_time now)
 static void report_bare_stacks(void)
 {
     char line[300];
-    for (int class = 0; class < STACK_CLASSES && !trace_is_on(); class++) {
+    if (trace_is_on()) /* a program that takes the reports itself has a standard error of its own */
+        return;
+    for (int class = 0; class < STACK_CLASSES; class++) {
         struct stack_arena *arena =
             atomic_load_explicit(&watch.runtime->arenas[class], memory_order_acquire);
         const char *notice = arena ? stack_arena_notice(arena) : NULL;

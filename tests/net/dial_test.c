@@ -98,7 +98,7 @@ NET_TEST(resolve, "numeric hosts and ports are taken as they are, names are look
 NET_TEST(resolve_port, "a port that cannot be is refused, for a name as for an address")
 {
     static const char *const hosts[] = { "localhost", "127.0.0.1", "::1" };
-    static const char *const ports[] = { "65536", "99999", "4294967376", "" };
+    static const char *const ports[] = { "65536", "99999", "4294967376", "", "+65616" };
     weir_addr a;
     for (size_t i = 0; i < sizeof hosts / sizeof *hosts; i++)
         for (size_t j = 0; j < sizeof ports / sizeof *ports; j++) {

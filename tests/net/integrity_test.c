@@ -16,7 +16,7 @@ struct end {
     weir_conn *c;
     struct random random;
     size_t at; /* of the stream */
-    bool over; /* the reader has seen its end */
+    bool over; /* its end was read, or all of it written */
     unsigned char buf[BUFFER];
 };
 

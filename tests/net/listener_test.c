@@ -224,7 +224,7 @@ NET_TEST(opts_refused, "a limit that is negative is refused by its name, not pas
     } rows[] = {
         { "backlog", { .backlog = -1 } },       { "rcvbuf", { .rcvbuf = -1 } },
         { "sndbuf", { .sndbuf = -5 } },         { "read_stall", { .read_stall = -1 } },
-        { "write_stall", { .write_stall = -1 } },
+        { "write_stall", { .write_stall = -1 } }, { "family", { .family = -1 } },
     };
     char where[ENDPOINT];
     weir_listener *l = listen_local(where, NULL);

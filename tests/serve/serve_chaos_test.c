@@ -67,7 +67,7 @@ static int keep(weir_conn *c, struct random *r)
 
 static int handler(weir_conn *c, void *arg)
 {
-    char buf[2000];
+    char buf[2000] = "";
     const void *bytes;
     struct random r;
     (void)arg;

@@ -304,6 +304,7 @@ const struct command lab_command = {
     .options = options,
     .run = run,
     .notes = "NAME is an experiment's name or id, or a group of them; a report without one has all "
-             "of them.\nEach runs in a network of its own, as an ordinary user too, and leaves "
-             "nothing behind. The exit\ncode is 1 when something was not as the lab expects it.\n",
+             "that are quick.\nEach runs in a network of its own where the system allows it, as an "
+             "ordinary user too, and leaves\nnothing behind. The exit code is 1 when something was "
+             "not as the lab expects it.\n",
 };

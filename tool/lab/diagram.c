@@ -112,14 +112,15 @@ static void draw_legend(const struct canvas *c, int columns)
 
 void draw_plot(const struct canvas *c)
 {
-    char grid[PLOT_ROWS][PLOT_COLUMNS], number[40];
+    char number[40];
+    signed char grid[PLOT_ROWS][PLOT_COLUMNS]; /* the number of the curve, or -1 */
     struct scale x = scale_of(c, false), y = scale_of(c, true);
     int columns = smaller(c->room - NUMBER_WIDTH - 2, PLOT_COLUMNS);
     memset(grid, -1, sizeof grid);
     for (int i = 0; i < c->count; i++) {
         int row = (int)((1 - share_of(&y, c->items[i].y)) * (PLOT_ROWS - 1) + 0.5);
         int column = (int)(share_of(&x, c->items[i].x) * (columns - 1) + 0.5);
-        grid[row][column] = (char)curve_of(c, i);
+        grid[row][column] = (signed char)curve_of(c, i);
     }
     begin_line(c);
     print_short(c->picture->right, c->room);

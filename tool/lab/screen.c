@@ -59,7 +59,8 @@ static int character(const char *at, int *width)
     mbstate_t state = { 0 };
     if (at[0] == '\033' && at[1] == '[') {
         *width = 0;
-        return (int)strcspn(at, "m") + 1;
+        size_t end = strcspn(at, "m");
+        return (int)(at[end] ? end + 1 : end);
     }
     size_t len = mbrtowc(&wide, at, MB_CUR_MAX, &state);
     if (len == 0 || len > MB_CUR_MAX) {
